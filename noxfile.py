@@ -1,0 +1,46 @@
+"""Every check of trio_chat: `nox -l` lists them, `nox` runs the default ones."""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def group(name: str) -> list[str]:
+    """The dependency group of that name."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests, on every one of these Pythons that is here; -- goes to pytest."""
+    session.install("-e.", *group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, and the traps of trio."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    files = [str(path) for path in sorted(Path().glob("t*/**/*.py"))]
+    startable = "--startable-in-context-manager=serve_lines,run"
+    session.run("python", "-m", "flake8_async", "--enable", "ASYNC", startable, *files)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, those of the tests too."""
+    session.install("-e.", *group("types"))
+    session.run("mypy")

@@ -1,0 +1,1 @@
+"""A self-hosted team chat whose messages arrive exactly once, in one order."""
