@@ -1,0 +1,174 @@
+"""Every way a chat can go wrong, as one tree.
+
+    ChatError
+    ├── WireError     the peer spoke nonsense       → an Error line; the link goes on, or ends
+    ├── Refused       understood, the answer is no  → an Error line; the link goes on
+    ├── LinkLost      nobody there any more         → end quietly
+    └── SetupError    port, certificate, database   → the command line prints one line, exit 2
+
+Two questions sort every error: whose fault is it, and may the link go on? The class
+answers both. Anything that is not a ChatError is a bug.
+
+`code` is what travels; it is stable, and the text beside it is for people. Nothing ever
+matches on text.
+"""
+
+from typing import ClassVar
+
+
+class ChatError(Exception):
+    """Something went wrong that is not a bug; the text says what, for a person."""
+
+
+class _Coded(ChatError):
+    code: ClassVar[str]
+    ends_link: ClassVar[bool] = False
+
+
+class WireError(_Coded):
+    """The peer sent something that is not the protocol; `id` is that of the request."""
+
+    def __init__(self, text: str, id: str | None = None) -> None:
+        super().__init__(text)
+        self.id = id
+
+
+class NotJson(WireError):
+    """The line is not one JSON object in UTF-8."""
+
+    code = "not_json"
+
+
+class UnknownType(WireError):
+    """The line has no `type`, or one that this side does not take."""
+
+    code = "unknown_type"
+
+
+class BadFields(WireError):
+    """A field is missing or is not what its class says."""
+
+    code = "bad_fields"
+
+
+class LineTooLong(WireError):
+    """No end of line in sight: where the next message starts is lost, and so the link."""
+
+    code = "too_long"
+    ends_link = True
+
+
+class NoHello(WireError):
+    """Nothing that could be a hello came in time."""
+
+    code = "no_hello"
+    ends_link = True
+
+
+class Refused(_Coded):
+    """The request was understood, and the answer is no."""
+
+    code = "refused"
+
+
+class HelloFirst(Refused):
+    """The first line has to be a hello."""
+
+    code = "hello_first"
+    ends_link = True
+
+
+class HelloTwice(Refused):
+    """This connection has a name already."""
+
+    code = "hello_twice"
+
+
+class BadVersion(Refused):
+    """The protocol version asked for is not spoken here."""
+
+    code = "bad_version"
+    ends_link = True
+
+
+class BadName(Refused):
+    """That can't be the name of a person or a room."""
+
+    code = "bad_name"
+
+
+class NameTaken(Refused):
+    """Somebody who is connected has that name."""
+
+    code = "name_taken"
+    ends_link = True
+
+
+class NotInRoom(Refused):
+    """One has to join a room before speaking in it or leaving it."""
+
+    code = "not_in_room"
+
+
+class AlreadyInRoom(Refused):
+    """A second join of the same room."""
+
+    code = "already_in_room"
+
+
+class NoSuchRoom(Refused):
+    """There is no such room, or none that you may see."""
+
+    code = "no_such_room"
+
+
+class TextTooLong(Refused):
+    """The text is longer than the server's limit."""
+
+    code = "text_too_long"
+
+
+class TooManyRooms(Refused):
+    """One connection, or the whole server, has as many rooms as it may have."""
+
+    code = "too_many_rooms"
+
+
+class NotAllowed(Refused):
+    """You may not do that here."""
+
+    code = "not_allowed"
+
+
+class ServerFull(Refused):
+    """The server has as many connections as it may have; try again later."""
+
+    code = "server_full"
+    ends_link = True
+
+
+class StorageFailed(Refused):
+    """The history could not be written, so nothing was said; try again later."""
+
+    code = "storage_failed"
+
+
+class LinkLost(ChatError):
+    """The other side is gone; that is nobody's fault."""
+
+
+class SetupError(ChatError):
+    """The program can't start like this; the text says what to do."""
+
+
+def _leaves(cls: type[_Coded]) -> list[type[_Coded]]:
+    below = [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
+    return [cls, *below] if hasattr(cls, "code") else below
+
+
+BY_CODE: dict[str, type[_Coded]] = {cls.code: cls for cls in _leaves(_Coded)}
+
+
+def from_code(code: str, text: str) -> ChatError:
+    """The error that the other side raised, from its code; an unknown code is a `Refused`."""
+    return BY_CODE.get(code, Refused)(text)

@@ -1,0 +1,308 @@
+"""The vocabulary: what can be said, in either direction.
+
+`Request` is what a client sends and `Reply` what a server sends. The two unions share
+nothing, so a client can't send an `Event` in somebody's name: it is an unknown type.
+What a member posts to a room (`Join`, `Say`, `Leave`) travels on, unchanged, inside an
+`Event`: an envelope with a postmark.
+
+A field with a default may be left out on the wire. Any request may carry an `id`; its
+answer carries the same one. Nothing here checks anything: types and ids are the codec's
+business, names and texts that of the rules.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from attrs import field, frozen
+
+VERSION = 1
+"""The version of the protocol."""
+
+ID_CHARS = 64
+"""The longest id: room for a UUID and a prefix."""
+
+
+@frozen
+class MaxChars:
+    """The longest value of a string field, in code points."""
+
+    limit: int
+
+
+Id = Annotated[str, MaxChars(ID_CHARS)]
+"""A name that the client gives to a request; at most 64 characters."""
+
+
+# ---------------------------------------------------------------- posts, in the room's log
+
+
+@frozen
+class Join:
+    """Enter a room, which begins to exist with its first member.
+
+    `room`: its name, 1 to 32 characters.
+    `after`: the last `seq` that the client has; everything after it is replayed. Beyond
+    the room's head it counts as the head; 0 is the beginning; left out, the newest 50.
+    `key`: what opens a locked room. Neither of these two travels on in the event.
+    """
+
+    room: str
+    after: int | None = None
+    key: str | None = field(default=None, repr=False)
+    id: Id | None = None
+
+
+@frozen
+class Say:
+    """Say something to everybody in a room that one has joined.
+
+    `room`: its name.
+    `text`: at most 16 KiB of UTF-8; may have several lines.
+    `id`: the same `id` from the same sender makes one event, however often it is sent;
+    the server makes one where it is left out.
+    """
+
+    room: str
+    text: str
+    id: Id | None = None
+
+
+@frozen
+class Leave:
+    """Leave a room.
+
+    `room`: its name.
+    `lost`: the connection went away without a word. Set by the server only.
+    """
+
+    room: str
+    lost: bool = False
+    id: Id | None = None
+
+
+Post = Join | Say | Leave
+"""What becomes an event of a room."""
+
+
+# ---------------------------------------------------------------- the other requests
+
+
+@frozen
+class Hello:
+    """The first line of a connection: who is there.
+
+    `name`: 1 to 32 characters: a letter, then letters, digits, - and _; upper case is
+    folded.
+    `v`: the version of the protocol that the client speaks.
+    `password`, `token`: what proves that the name is one's own.
+    `client`: the name and version of the program, for the server's log.
+    """
+
+    name: str
+    v: int = VERSION
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    client: Id | None = None
+    id: Id | None = None
+
+
+@frozen
+class History:
+    """A page of a room's events: those right before one `seq`, or right after one.
+
+    `before`, `after`: a `seq`, itself not included; one of the two at most. With neither,
+    the newest.
+    `limit`: how many events at most, 1 to 100; the answer may have fewer and say `more`.
+    """
+
+    room: str
+    before: int | None = None
+    after: int | None = None
+    limit: int = 50
+    id: Id | None = None
+
+
+@frozen
+class Who:
+    """Who is in a room?"""
+
+    room: str
+    id: Id | None = None
+
+
+@frozen
+class Rooms:
+    """Which rooms are there?"""
+
+    id: Id | None = None
+
+
+@frozen
+class Ping:
+    """Is anybody there? A client that has pinged once is expected to go on: one that is
+    then silent for 45 s counts as lost."""
+
+    id: Id | None = None
+
+
+Request = Hello | Join | Say | Leave | History | Who | Rooms | Ping
+"""What a client may send."""
+
+
+# ---------------------------------------------------------------- replies
+
+
+@frozen
+class Limits:
+    """What this server takes.
+
+    `line`: bytes of a line, its end included. `text`: bytes of a text in UTF-8.
+    `name`: characters of a name. `rooms`: rooms of one connection. `page`: events of a
+    page. `rate`, `burst`: says a second, and how many at once; beyond that the server
+    reads more slowly and loses nothing; a rate of 0 is no limit. `silence`: seconds after
+    which a client that pings counts as lost.
+    """
+
+    line: int
+    text: int
+    name: int
+    rooms: int
+    page: int
+    rate: float
+    burst: int
+    silence: float
+
+
+@frozen
+class RoomState:
+    """What the server remembers of a person in a room: `head` is the room's newest `seq`."""
+
+    room: str
+    head: int
+
+
+@frozen
+class Welcome:
+    """The answer to `Hello`.
+
+    `server`: the program and its version. `name`: the name in the form in which it is
+    compared. `token`: proof for coming back under this name. `epoch`: names this history;
+    where it is not the one that a client knows, its cursors are void. `rooms`: the rooms
+    that this person is in.
+    """
+
+    v: int
+    server: str
+    name: str
+    token: str = field(repr=False)
+    epoch: str
+    limits: Limits
+    rooms: tuple[RoomState, ...] = ()
+    id: Id | None = None
+
+
+@frozen
+class Event:
+    """Something happened in a room: a post and its postmark.
+
+    `seq`: 1, 2, 3 … in each room, without a hole, the same for every member.
+    `at`: UTC with milliseconds; never goes back within a room and never decides order.
+    `by`: who did it, stamped by the server.
+    """
+
+    seq: int
+    at: datetime
+    by: str
+    message: Post
+
+
+@frozen
+class Ack:
+    """A post stands in the room's log, as its event `seq`.
+
+    Answers every `Say`, and every `Join` and `Leave` that carries an `id`. `again`: it had
+    been there before, this was a resend.
+    """
+
+    id: str
+    room: str
+    seq: int
+    again: bool = False
+
+
+@frozen
+class Gap:
+    """The events `first` to `last` of a room can't be given any more."""
+
+    room: str
+    first: int
+    last: int
+
+
+@frozen
+class Page:
+    """The answer to `History`: `events` in rising order; is there `more` in the direction
+    that was asked for? `gap`: what was asked for and is not kept any more."""
+
+    room: str
+    events: tuple[Event, ...]
+    more: bool
+    gap: Gap | None = None
+    id: Id | None = None
+
+
+@frozen
+class Members:
+    """The answer to `Who`; where one line can't hold all the names, there is `more`."""
+
+    room: str
+    names: tuple[str, ...]
+    more: bool = False
+    id: Id | None = None
+
+
+@frozen
+class RoomInfo:
+    """A room, how many `members` it has now, and its newest `seq`."""
+
+    room: str
+    members: int
+    head: int
+
+
+@frozen
+class RoomList:
+    """The answer to `Rooms`; where one line can't hold them all, there is `more`."""
+
+    rooms: tuple[RoomInfo, ...]
+    more: bool = False
+    id: Id | None = None
+
+
+@frozen
+class Pong:
+    """The answer to `Ping`."""
+
+    id: Id | None = None
+
+
+@frozen
+class Error:
+    """The answer is no. `code` is stable and for programs, `text` for people; `id` is that
+    of the request, where it had one."""
+
+    code: str
+    text: str
+    id: Id | None = None
+
+
+@frozen
+class Goodbye:
+    """The server ends this connection. `retry`: seconds after which it is worth coming back."""
+
+    reason: str
+    retry: float | None = None
+
+
+Reply = Welcome | Event | Ack | Gap | Page | Members | RoomList | Pong | Error | Goodbye
+"""What a server may send."""

@@ -1,0 +1,212 @@
+"""Codec: message ⇄ line. The only module that knows cattrs or JSON.
+
+Whatever bytes go in, a message comes out or a `WireError` is raised. orjson refuses NaN,
+lone surrogates, other encodings and absurd nesting; the hooks here refuse what cattrs
+would coerce (`null` would become `'None'`), NUL, and integers that a float can't hold.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
+
+import cattrs
+import orjson
+from attrs import evolve
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from trio_chat.errors import BadFields, NotJson, UnknownType
+from trio_chat.messages import ID_CHARS, MaxChars, Page, Post, Reply, Request
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+MAX_INT = 2**53
+"""The largest integer that every JSON reader holds exactly (RFC 8259, section 6)."""
+
+
+class Codec(Generic[In, Out]):
+    """One side's view of the wire: it reads the messages `In` and writes `Out`."""
+
+    def __init__(self, reads: Any, writes: Any) -> None:
+        self._builders = _builders(reads, _converter)
+        self._fields_of = {cls: _tagged(cls, _converter) for cls in get_args(writes)}
+
+    def decode(self, line: bytes) -> In:
+        """The message in `line`.
+
+        Raises `NotJson`, `UnknownType` or `BadFields`, and nothing else.
+        """
+        try:
+            fields = orjson.loads(line)
+        except orjson.JSONDecodeError as exc:
+            raise NotJson(f"a line must be one JSON object in UTF-8: {exc}") from exc
+        if not isinstance(fields, dict):
+            raise NotJson("a line must be one JSON object")
+        cls, build = _find(self._builders, fields)
+        try:
+            message: In = build(fields, cls)
+        except cattrs.BaseValidationError as exc:
+            why = "; ".join(cattrs.transform_error(exc, tag(cls), _why))
+            raise BadFields(why, _id_of(fields)) from exc
+        return message
+
+    def encode(self, message: Out) -> bytes:
+        """The line for `message`, its end included."""
+        fields = self._fields_of[message.__class__](message)
+        return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+
+
+def tag(cls: type) -> str:
+    """The `type` of a message class on the wire."""
+    return cls.__name__.lower()
+
+
+def page_line(page: Page, lines: Sequence[bytes]) -> bytes:
+    """The line of `page` with the events that stand in `lines`.
+
+    The log keeps an event as the line that was sent, so that no event is encoded twice.
+    """
+    fields = _converter.unstructure(evolve(page, events=()))
+    fields["events"] = [orjson.Fragment(line.rstrip()) for line in lines]
+    return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+
+
+# ---------------------------------------------------------------- tags
+
+_Builders = dict[str, tuple[type, Callable[[Any, Any], Any]]]
+
+
+def _builders(union: Any, converter: cattrs.Converter) -> _Builders:
+    return {tag(cls): (cls, make_dict_structure_fn(cls, converter)) for cls in get_args(union)}
+
+
+def _find(
+    builders: _Builders, fields: dict[str, Any]
+) -> tuple[type, Callable[[Any, Any], Any]]:
+    name = fields.pop("type", None)
+    found = builders.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise UnknownType(f"unknown type {name!a}"[:80], _id_of(fields))
+    return found
+
+
+def _id_of(fields: dict[str, Any]) -> str | None:
+    id = fields.get("id")
+    return id if isinstance(id, str) and len(id) <= ID_CHARS else None
+
+
+def _tagged(cls: type, converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
+    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(
+        cls, converter, _cattrs_omit_if_default=True
+    )
+    name = tag(cls)
+    return lambda message: {"type": name, **unstructure(message)}
+
+
+# ---------------------------------------------------------------- strict hooks
+
+
+def _why(exc: BaseException, _: type | None) -> str:
+    return "required field missing" if isinstance(exc, KeyError) else str(exc)
+
+
+def _str(value: object, _: object = None) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a string")
+    if "\0" in value:
+        raise ValueError("a string can't contain NUL")
+    return value
+
+
+def _limited_str(kind: Any) -> Callable[[object, object], str]:
+    (limit,) = (mark.limit for mark in kind.__metadata__ if isinstance(mark, MaxChars))
+
+    def hook(value: object, _: object) -> str:
+        text = _str(value)
+        if len(text) > limit:
+            raise ValueError(f"longer than {limit} characters")
+        return text
+
+    return hook
+
+
+def _int(value: object, _: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("expected an integer")
+    if not 0 <= value <= MAX_INT:
+        raise ValueError("integer out of range")
+    return value
+
+
+def _float(value: object, _: object) -> float:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        raise TypeError("expected a number")
+    return value
+
+
+def _bool(value: object, _: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    return value
+
+
+def _datetime(value: object, _: object) -> datetime:
+    at = datetime.fromisoformat(_str(value))
+    if at.tzinfo is None:
+        raise ValueError("expected a time with its offset from UTC")
+    return at.astimezone(UTC)
+
+
+def _format_datetime(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _tuple(kind: Any, converter: cattrs.Converter) -> Callable[[object, object], Any]:
+    structure = homogenous_tuple_structure_factory(kind, converter)
+
+    def hook(value: object, _: object) -> Any:
+        if not isinstance(value, list):
+            raise TypeError("expected a list")
+        return structure(value, kind)
+
+    return hook
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _str)
+    converter.register_structure_hook(int, _int)
+    converter.register_structure_hook(float, _float)
+    converter.register_structure_hook(bool, _bool)
+    converter.register_structure_hook(datetime, _datetime)
+    converter.register_unstructure_hook(datetime, _format_datetime)
+    converter.register_structure_hook_factory(_is_annotated, _limited_str)
+    converter.register_structure_hook_factory(_is_tuple, _tuple)
+    for cls in (*get_args(Post), *get_args(Reply)):
+        converter.register_unstructure_hook(cls, _tagged(cls, converter))
+    posts = _builders(Post, converter)
+
+    def structure_post(value: object, _: object) -> Post:
+        if not isinstance(value, dict):
+            raise TypeError("expected an object")
+        cls, build = _find(posts, value)
+        post: Post = build(value, cls)
+        return post
+
+    converter.register_structure_hook(Post, structure_post)
+    return converter
+
+
+def _is_annotated(kind: Any) -> bool:
+    return get_origin(kind) is Annotated
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+_converter = _make_converter()
+
+SERVER: Codec[Request, Reply] = Codec(reads=Request, writes=Reply)
+CLIENT: Codec[Reply, Request] = Codec(reads=Reply, writes=Request)
