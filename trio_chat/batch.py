@@ -1,0 +1,195 @@
+"""One turn of the sequencer: decide, stamp, encode; then all of it happens, or nothing.
+
+A batch is a draft laid over the hub. While it is made, and while it is being committed,
+the hub stays as it was; `deliver` carries it out in one step, and to undo it is to drop it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import define, evolve, field
+
+from trio_chat import rules
+from trio_chat.errors import Refused, TextTooLong
+from trio_chat.history import SLICE_BYTES, Entry, Key, Place
+from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
+from trio_chat.names import Name, parse_name
+from trio_chat.outbox import Outbox
+from trio_chat.rooms import Follower, Hub, Member, Room
+from trio_chat.wire import SERVER
+
+
+@define(eq=False)
+class _RoomDraft:
+    """What a batch adds to one room; the first of `lines` will be event `first`."""
+
+    room: Room
+    first: int
+    last_at: datetime
+    lines: list[bytes] = field(factory=list, init=False)
+    present: dict[Name, Follower | None] = field(factory=dict, init=False)  # of those who moved
+    came: dict[Follower, int] = field(factory=dict, init=False)
+    went: dict[Follower, int] = field(factory=dict, init=False)
+
+    def follower(self, member: Member) -> Follower | None:
+        """Where `member` stands in the room once this draft is carried out."""
+        present = self.present if member.name in self.present else self.room.members
+        follower = present.get(member.name)
+        return follower if follower is not None and follower.member is member else None
+
+    def stamp(self, by: Name, post: Post, now: datetime) -> Entry:
+        """Make the room's next event of `post`.
+
+        Raises `TextTooLong`; the room is as before then.
+        """
+        at = max(now, self.last_at)
+        place = Place(self.room.name, self.first + len(self.lines))
+        line = SERVER.encode(Event(place.seq, at, by, post))
+        if len(line) > SLICE_BYTES:
+            raise TextTooLong("with its escapes the text does not fit into a line")
+        self.lines.append(line)
+        self.last_at = at
+        key = Key(by, post.id) if isinstance(post, Say) and post.id is not None else None
+        return Entry(place, at, key, line)
+
+    def come(self, member: Member, after: int | None, seq: int) -> None:
+        follower = Follower(member, self.room, after)
+        self.present[member.name] = follower
+        self.came[follower] = seq
+
+    def go(self, follower: Follower, seq: int) -> None:
+        self.present[follower.member.name] = None
+        self.went[follower] = seq
+
+    def deliver(self) -> None:
+        """Change the room and tell everybody; no await, so nobody sees it half done."""
+        self.room.last_at = self.last_at
+        self._move()
+        for follower, seq in self.went.items():
+            follower.stop(seq, self.first, self.lines)
+        self.room.tell(self.first, self.lines)
+        for follower, seq in self.came.items():
+            follower.start(seq, self.first, self.lines)
+
+    def _move(self) -> None:
+        room = self.room
+        for name, follower in self.present.items():
+            if follower is None:
+                room.members.pop(name, None)
+            else:
+                room.members[name] = follower
+        for moved in (*self.came, *self.went):
+            if self.follower(moved.member):
+                moved.member.rooms[room.name] = room
+            else:
+                moved.member.rooms.pop(room.name, None)
+
+
+@define(eq=False)
+class Batch:
+    """A draft of what happens next, and the answers to those who asked for it.
+
+    `now`: the wall clock, in UTC. `standing`: the places of says that are known to be
+    in the log already.
+    """
+
+    hub: Hub
+    now: datetime
+    standing: Mapping[Key, Place]
+    entries: list[Entry] = field(factory=list, init=False)
+    _rooms: dict[Name, _RoomDraft] = field(factory=dict, init=False)
+    _new_rooms: int = field(default=0, init=False)
+    _joined: dict[Member, int] = field(factory=dict, init=False)  # its rooms, when drafted
+    _said: dict[Key, Place] = field(factory=dict, init=False)
+    _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
+
+    def post(self, member: Member, post: Post) -> None:
+        """Draft what `member` asks for, or the refusal."""
+        if member.is_gone:
+            return  # it can't be told any more; what it did not hear of did not happen
+        try:
+            ack = self._decide(member, post)
+        except Refused as refusal:
+            self.refuse(member, post, refusal)
+        else:
+            if ack is not None:
+                self._answer(member, ack)
+
+    def refuse(self, member: Member, post: Post, refusal: Refused) -> None:
+        """Answer `post` with no."""
+        self._answer(member, Error(refusal.code, str(refusal), post.id))
+
+    def depart(self, member: Member) -> None:
+        """Draft the leaves of somebody whose connection is lost."""
+        for room in member.rooms.values():
+            draft = self._draft(room.name)
+            follower = draft.follower(member)
+            assert follower is not None, "a member is in its rooms"
+            seq = self._stamp(draft, member, Leave(room.name, lost=True))
+            draft.go(follower, seq)
+
+    def deliver(self) -> None:
+        """Carry it out: answer, change the rooms, tell everybody. No await, no failure."""
+        for outbox, replies in self._answers.items():
+            outbox.answer(outbox.format(map(SERVER.encode, replies)))
+        for name, draft in self._rooms.items():
+            self.hub.rooms[name] = draft.room
+            draft.deliver()
+
+    def _decide(self, member: Member, post: Post) -> Ack | None:
+        name = parse_name(post.room)
+        if isinstance(post, Say):
+            if post.id is None:
+                post = evolve(post, id=secrets.token_urlsafe(9))
+            place = self._find(member, post)
+            if place is not None:
+                return Ack(str(post.id), place.room, place.seq, again=True)
+        draft = self._draft(name)
+        follower = draft.follower(member)
+        logged = rules.decide(post, self._standing(member, name, follower))
+        seq = self._stamp(draft, member, logged)
+        if isinstance(post, Join):
+            draft.come(member, post.after, seq)
+            self._joined[member] = self._rooms_joined(member) + 1
+        elif isinstance(post, Leave) and follower is not None:
+            draft.go(follower, seq)
+            self._joined[member] = self._rooms_joined(member) - 1
+        return None if post.id is None else Ack(post.id, name, seq)
+
+    def _find(self, member: Member, say: Say) -> Place | None:
+        key = Key(member.name, str(say.id))
+        return self._said.get(key) or self.standing.get(key)
+
+    def _draft(self, name: Name) -> _RoomDraft:
+        """The draft of a room, which may not exist yet; it counts once it is stamped."""
+        draft = self._rooms.get(name)
+        if draft is None:
+            room = self.hub.rooms.get(name) or Room(name, self.hub.history)
+            draft = _RoomDraft(room, room.head + 1, room.last_at)
+        return draft
+
+    def _standing(
+        self, member: Member, room: Name, follower: Follower | None
+    ) -> rules.Standing:
+        return rules.Standing(
+            room,
+            is_member=follower is not None,
+            is_new_room=room not in self.hub.rooms and room not in self._rooms,
+            rooms_joined=self._rooms_joined(member),
+            rooms_in_all=len(self.hub.rooms.keys() | self._rooms.keys()),
+        )
+
+    def _rooms_joined(self, member: Member) -> int:
+        return self._joined.get(member, len(member.rooms))
+
+    def _stamp(self, draft: _RoomDraft, member: Member, post: Post) -> int:
+        entry = draft.stamp(member.name, post, self.now)
+        self._rooms[draft.room.name] = draft
+        self.entries.append(entry)
+        if entry.key is not None:
+            self._said[entry.key] = entry.place
+        return entry.place.seq
+
+    def _answer(self, member: Member, reply: Reply) -> None:
+        self._answers.setdefault(member.outbox, []).append(reply)

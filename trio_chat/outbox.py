@@ -1,0 +1,150 @@
+"""The bounded queue before one connection.
+
+Many write into it, from the one task that makes order; one task, the connection's writer,
+empties it into the stream. Putting never waits: that is why one slow reader delays nobody.
+
+As long as nothing is queued and the writer is idle, a plain socket is written to at once,
+without a task switch: 5 µs for a delivery instead of 26 (one message at a time, 100
+members). Only what the kernel did not take goes through the channel.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+from attrs import define, field
+
+Format = Callable[[Iterable[bytes]], bytes]
+"""Turns the lines of some replies into the bytes that one kind of connection carries."""
+
+json_lines: Format = b"".join
+
+SLOTS = 64
+"""The most puts that wait for the writer; each is a whole batch of a room."""
+
+QUEUED_BYTES = 256 * 1024
+"""The most bytes that wait for the writer, give or take one batch: what a slow line
+takes in a few seconds. The rest waits in the log, where it costs nothing."""
+
+
+class Backlog(Protocol):
+    """Somebody who has fallen behind and reads from the log what is missing."""
+
+    async def next_page(self) -> tuple[bytes, bool]:
+        """The next bytes to send, and whether there is more to read after them."""
+        ...
+
+
+@define(eq=False)
+class Outbox:
+    """What one connection is still to be sent.
+
+    `write`: sends what it can without waiting and returns how much that was; None where
+    the transport can't do that (TLS, memory). Raises OSError.
+    """
+
+    write: Callable[[bytes], int] | None = None
+    format: Format = json_lines
+    behind: deque[Backlog] = field(factory=deque, init=False)
+    _queued: int = field(default=0, init=False)
+    _slots: int = field(default=0, init=False)
+    _is_idle: bool = field(default=False, init=False)
+    _is_closed: bool = field(default=False, init=False)
+    _send: trio.MemorySendChannel[bytes | memoryview] = field(init=False)
+    _receive: trio.MemoryReceiveChannel[bytes | memoryview] = field(init=False)
+    _has_room: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Events stop at SLOTS. Beyond them there is room for what the reader has under
+        # way (one submission, one answer), for a wake-up and for the last word.
+        self._send, self._receive = trio.open_memory_channel(SLOTS + 4)
+
+    @property
+    def is_full(self) -> bool:
+        """Is there so much queued that events have to wait in the log?"""
+        return self._slots >= SLOTS or self._queued >= QUEUED_BYTES
+
+    @property
+    def has_queued(self) -> bool:
+        """Is there something for the writer to take?"""
+        return self._slots > 0
+
+    def put(self, data: bytes) -> bool:
+        """Send events if there is room: all of them, or none and False. Never waits."""
+        if self.is_full:
+            return self._is_closed
+        self.answer(data)
+        return True
+
+    def answer(self, data: bytes) -> None:
+        """Send what answers a request, room or not: who asks waits for `room` before."""
+        if self._is_closed:
+            return
+        rest = self._write_now(data)
+        if rest:
+            self._enqueue(rest)
+
+    async def room(self) -> None:
+        """Wait until there is room; this is what slows down a peer that asks much and
+        reads little."""
+        while self.is_full and not self._is_closed:
+            await self._has_room.park()
+
+    def fall_behind(self, backlog: Backlog) -> None:
+        """Let the writer read on from the log for `backlog`, after what is queued."""
+        self.behind.append(backlog)
+        if self._is_idle and not self._slots and not self._is_closed:
+            self._enqueue(b"")
+
+    def close(self, last_word: bytes = b"") -> None:
+        """Take nothing more; the writer sends what is queued, then `last_word`, and ends."""
+        if not self._is_closed:
+            self._enqueue(last_word)
+            self.cut()
+
+    def cut(self) -> None:
+        """Take nothing more. Must be called before the stream is closed: its descriptor
+        may belong to somebody else right after."""
+        self._is_closed = True
+        self._send.close()
+        self._has_room.unpark_all()
+
+    async def take(self) -> bytes | None:
+        """For the writer: all that is queued, when there is something; None at the end.
+
+        What was taken counts as queued until it is `sent`.
+        """
+        self._is_idle = True
+        try:
+            chunks = [await self._receive.receive()]
+        except trio.EndOfChannel:
+            return None
+        finally:
+            self._is_idle = False
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                chunks.append(self._receive.receive_nowait())
+        self._slots -= len(chunks)
+        return b"".join(chunks)
+
+    def sent(self, size: int) -> None:
+        """For the writer: `size` bytes are on their way."""
+        self._queued -= size
+        if not self.is_full:
+            self._has_room.unpark_all()
+
+    def _write_now(self, data: bytes) -> bytes | memoryview:
+        if self.write is None or self._queued or not self._is_idle:
+            return data
+        try:
+            written = self.write(data)
+        except OSError:
+            return data  # the writer will meet the same error, and end the connection
+        return memoryview(data)[written:]
+
+    def _enqueue(self, data: bytes | memoryview) -> None:
+        self._queued += len(data)
+        self._slots += 1
+        self._send.send_nowait(data)

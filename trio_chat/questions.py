@@ -1,0 +1,105 @@
+"""Questions that change nothing: the events before or after, who is there, which rooms.
+
+They don't pass the sequencer, so that reading goes on while the history can't be written.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar, assert_never
+
+from trio_chat.errors import BadFields
+from trio_chat.framing import LINE_BYTES
+from trio_chat.messages import (
+    Gap,
+    History,
+    Members,
+    Page,
+    RoomInfo,
+    RoomList,
+    Rooms,
+    Who,
+)
+from trio_chat.names import parse_name
+from trio_chat.rooms import Hub, Room
+from trio_chat.wire import SERVER, page_line
+
+T = TypeVar("T")
+
+Question = History | Who | Rooms
+
+PAGE_EVENTS = 100
+"""The most events of a page."""
+
+LISTED_BYTES = 128
+"""The most that one room or name of a list takes: a name, two numbers, the keys."""
+
+LISTED = LINE_BYTES // LISTED_BYTES - 2
+"""How many rooms or names stand in one line, so that with its id it is no longer than a
+line may be."""
+
+
+async def answer(question: Question, hub: Hub) -> list[bytes]:
+    """The lines that answer a question.
+
+    Raises `Refused` or `BadFields`.
+    """
+    match question:
+        case History():
+            return [await _page(question, hub)]
+        case Who():
+            return _members(question, hub)
+        case Rooms():
+            return _room_list(question, hub)
+        case _:
+            assert_never(question)
+
+
+async def _page(question: History, hub: Hub) -> bytes:
+    if question.before is not None and question.after is not None:
+        raise BadFields("before or after, not both @ history")
+    room = hub.find_room(parse_name(question.room))
+    limit = max(1, min(question.limit, PAGE_EVENTS))
+    if question.after is not None:
+        return await _page_after(question, room, min(question.after, room.head), limit)
+    before = room.head + 1 if question.before is None else min(question.before, room.head + 1)
+    return await _page_before(question, room, before, limit)
+
+
+async def _page_after(question: History, room: Room, after: int, limit: int) -> bytes:
+    found = await room.history.after(room.name, after, limit)
+    gap = Gap(room.name, after + 1, found.first - 1) if found.first > after + 1 else None
+    # Against the head, not the store: what was told while the store was read came before
+    # this page on the wire, and a client that is told "no more" relies on having it all.
+    more = found.last < room.head
+    return page_line(Page(room.name, (), more, gap, question.id), found.lines)
+
+
+async def _page_before(question: History, room: Room, before: int, limit: int) -> bytes:
+    found = await room.history.before(room.name, before, limit)
+    is_cut = not found.more and found.first > 1
+    gap = Gap(room.name, 1, found.first - 1) if is_cut else None
+    return page_line(Page(room.name, (), found.more, gap, question.id), found.lines)
+
+
+def _members(question: Who, hub: Hub) -> list[bytes]:
+    room = hub.find_room(parse_name(question.room))
+    return [
+        SERVER.encode(Members(room.name, tuple(names), more, question.id))
+        for names, more in _lines_of(sorted(room.members))
+    ]
+
+
+def _room_list(question: Rooms, hub: Hub) -> list[bytes]:
+    rooms = [
+        RoomInfo(room.name, len(room.members), room.head)
+        for _, room in sorted(hub.rooms.items())
+    ]
+    return [
+        SERVER.encode(RoomList(tuple(some), more, question.id))
+        for some, more in _lines_of(rooms)
+    ]
+
+
+def _lines_of(items: Sequence[T]) -> Iterator[tuple[Sequence[T], bool]]:
+    """As much as one line holds, and whether there is more; one empty line for nothing."""
+    for start in range(0, len(items) or 1, LISTED):
+        yield items[start : start + LISTED], start + LISTED < len(items)
