@@ -1,0 +1,1 @@
+"""The ways in: a door turns a connection into requests and bytes."""

@@ -1,0 +1,80 @@
+"""JSON lines over TCP: the door that anybody can use with `nc`."""
+
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from trio_chat.errors import SetupError
+from trio_chat.outbox import Outbox
+
+Converse = Callable[[trio.abc.Stream, Outbox], Awaitable[None]]
+"""What is done with a connection; must not raise."""
+
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 15, 10, 3
+"""Seconds, seconds, and how often: together 45 s until a peer whose cable was pulled is
+gone, whether it pings or not."""
+
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the kernel may hold for one peer (it takes twice that for its own accounts). Left
+alone it grows to 4 MB for each reader that has stopped."""
+
+
+async def serve_lines(
+    host: str,
+    port: int,
+    converse: Converse,
+    sessions: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen until cancelled; conversations run in `sessions` and may last longer.
+
+    Starts with the addresses that it listens on. Raises `SetupError`.
+    """
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as exc:
+        raise SetupError(f"can't listen on {host}:{port}: {exc.strerror or exc}") from exc
+    task_status.started([listener.socket.getsockname()[:2] for listener in listeners])
+    await trio.serve_listeners(
+        partial(_answer_door, converse), listeners, handler_nursery=sessions
+    )
+
+
+async def _answer_door(converse: Converse, stream: trio.SocketStream) -> None:
+    try:
+        _set_options(stream)
+    except OSError:
+        await trio.aclose_forcefully(stream)  # gone before it was let in
+        return
+    await converse(stream, Outbox(_direct_write(stream)))
+
+
+def _set_options(stream: trio.SocketStream) -> None:
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        tcp = socket.IPPROTO_TCP
+        stream.setsockopt(tcp, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        stream.setsockopt(tcp, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+        stream.setsockopt(tcp, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        # Keepalive rests while data is unacknowledged; this does not.
+        patience = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES
+        stream.setsockopt(tcp, socket.TCP_USER_TIMEOUT, patience * 1000)
+
+
+def _direct_write(stream: trio.SocketStream) -> Callable[[bytes], int] | None:
+    if sys.platform == "win32":
+        return None  # os.write takes no sockets there
+    return partial(_write_now, stream.socket.fileno())
+
+
+def _write_now(fileno: int, data: bytes) -> int:
+    try:
+        return os.write(fileno, data)
+    except BlockingIOError:
+        return 0

@@ -1,0 +1,123 @@
+"""The house: opens everything in order, and closes it in order."""
+
+import logging
+import sys
+
+import trio
+from attrs import define, field, frozen
+
+from trio_chat.doors.lines import serve_lines
+from trio_chat.errors import ServerFull
+from trio_chat.history import History
+from trio_chat.messages import Error, Goodbye
+from trio_chat.outbox import Outbox
+from trio_chat.rooms import Hub
+from trio_chat.sequencer import Sequencer
+from trio_chat.session import Session, Settings
+from trio_chat.wire import SERVER
+
+GRACE = 4.0
+"""Seconds that the sessions have for their last words when the server closes."""
+
+RETRY = 1.0
+"""Seconds after which a client is told to come back when the server closes."""
+
+SPARE_FILES = 64
+"""Descriptors kept for the database, the log and the listeners. Without them `accept`
+fails, and clients hang that believe to be connected."""
+
+log = logging.getLogger(__name__)
+
+
+def most_connections() -> int:
+    """How many connections there may be: what the system allows, less a reserve."""
+    if sys.platform == "win32":
+        return 10_000
+    import resource  # noqa: PLC0415 # there is none on Windows
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
+
+
+@frozen
+class Doorstep:
+    """Where a running server can be reached: the `addresses` that it listens on, and
+    `nursery`, in which a conversation may be started that does not come through a door."""
+
+    addresses: list[tuple[str, int]]
+    nursery: trio.Nursery
+
+
+@define(eq=False)
+class Server:
+    """One chat server over `history`, which is opened before and closed after."""
+
+    history: History
+    settings: Settings = field(factory=Settings)
+    _hub: Hub = field(init=False)
+    _sequencer: Sequencer = field(init=False)
+    _sessions: set[Session] = field(factory=set, init=False)
+    _capacity: int = field(factory=most_connections, init=False)
+    _closing: trio.Event = field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._hub = Hub(self.history)
+        self._sequencer = Sequencer(self._hub, self.history)
+
+    def close(self) -> None:
+        """Begin to close: nobody new comes in, whoever is there hears a goodbye."""
+        self._closing.set()
+
+    async def run(
+        self,
+        host: str,
+        port: int,
+        *,
+        task_status: trio.TaskStatus[Doorstep] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until closed, and until everybody has left or GRACE is over.
+
+        Raises `SetupError` if it can't listen.
+        """
+        await self._hub.open()
+        async with trio.open_nursery() as house:
+            house.start_soon(self._sequencer.run)
+            async with trio.open_nursery() as sessions:
+                async with trio.open_nursery() as doors:
+                    addresses = await doors.start(
+                        serve_lines, host, port, self.converse, sessions
+                    )
+                    task_status.started(Doorstep(addresses, sessions))
+                    await self._closing.wait()
+                    doors.cancel_scope.cancel(reason="closing")
+                log.info("closing", extra={"links": len(self._sessions)})
+                for session in self._sessions:
+                    session.say_goodbye(_GOODBYE)
+                sessions.cancel_scope.deadline = trio.current_time() + GRACE
+            house.cancel_scope.cancel(reason="closed")
+
+    async def converse(self, stream: trio.abc.Stream, outbox: Outbox) -> None:
+        """Serve one connection to its end."""
+        if len(self._sessions) >= self._capacity:
+            await _turn_away(stream)
+            return
+        session = Session(stream, outbox, self._hub, self._sequencer, self.settings)
+        if self._closing.is_set():
+            session.say_goodbye(_GOODBYE)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.remove(session)
+
+
+_GOODBYE = Goodbye("the server is closing", retry=RETRY)
+
+
+async def _turn_away(stream: trio.abc.Stream) -> None:
+    full = Error(ServerFull.code, "the server is full; try again in a minute")
+    with trio.move_on_after(1):
+        try:
+            await stream.send_all(SERVER.encode(full))
+        except trio.BrokenResourceError:
+            log.info("turned away, and gone")
+    await trio.aclose_forcefully(stream)

@@ -1,0 +1,332 @@
+"""One connection's conversation, from hello to the end: a nursery with two tasks.
+
+The reader hears the peer out; the writer empties the outbox. Only the writer waits for the
+stream to take bytes, and it is cancelled only to cut the peer off: a send that was
+cancelled has sent a part, and nothing may follow that. So a polite end is to close the
+outbox and let the writer finish.
+
+Posts go to the sequencer, all that a chunk holds in one submission. Questions are answered
+from here, after the posts that came before them; a pong is given at once.
+"""
+
+import itertools
+import logging
+import math
+import secrets
+from importlib.metadata import version
+from typing import assert_never
+
+import trio
+from attrs import define, field, frozen
+
+from trio_chat import errors, names, questions, rules
+from trio_chat.errors import LinkLost, Refused, WireError
+from trio_chat.framing import LINE_BYTES, LineBuffer
+from trio_chat.messages import (
+    VERSION,
+    Error,
+    Goodbye,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Limits,
+    Ping,
+    Pong,
+    Post,
+    Reply,
+    Request,
+    Rooms,
+    Say,
+    Welcome,
+    Who,
+)
+from trio_chat.outbox import Outbox
+from trio_chat.pacing import BURST, RATE, Pace
+from trio_chat.rooms import Hub, Member
+from trio_chat.sequencer import Sequencer, Submission
+from trio_chat.wire import SERVER
+
+HELLO_WITHIN = 15.0
+"""Seconds from connecting to a hello: enough to type one by hand into nc."""
+
+SILENCE = 45.0
+"""Seconds without a byte after which a peer that pings is taken for lost: three pings."""
+
+STUCK = 30.0
+"""Seconds in which a peer must take something of what it is sent."""
+
+PIECE_BYTES = 16 * 1024
+"""How much a peer must take within STUCK: what half a kilobyte a second can do."""
+
+CHUNK_BYTES = 64 * 1024
+"""The most bytes read at once."""
+
+CLOSE_WITHIN = 1.0
+"""Seconds for a peer to hear the last word and close, when it is let go."""
+
+LINGER_BYTES = 128 * 1024
+"""The most bytes thrown away while a peer that still talks is let go."""
+
+SERVER_NAME = f"trio_chat {version('trio-chat')}"
+
+log = logging.getLogger(__name__)
+_numbers = itertools.count(1)
+
+
+@frozen
+class Settings:
+    """What the operator may choose. `rate`: says a second of one connection, 0 for no
+    limit; `burst`: says at once."""
+
+    rate: float = RATE
+    burst: int = BURST
+
+    @property
+    def limits(self) -> Limits:
+        """What a client is told of it, with what nobody may choose."""
+        return Limits(
+            line=LINE_BYTES,
+            text=rules.TEXT_BYTES,
+            name=names.NAME_CHARS,
+            rooms=rules.ROOMS_EACH,
+            page=questions.PAGE_EVENTS,
+            rate=self.rate,
+            burst=self.burst,
+            silence=SILENCE,
+        )
+
+
+@define(eq=False)
+class Session:
+    """The conversation on `stream`. What a peer does wrong never gets out of `run`."""
+
+    stream: trio.abc.Stream
+    outbox: Outbox
+    hub: Hub
+    sequencer: Sequencer
+    settings: Settings
+    number: int = field(factory=lambda: next(_numbers), init=False)
+    _lines: LineBuffer = field(factory=LineBuffer, init=False)
+    _pace: Pace = field(init=False)
+    _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _member: Member | None = field(default=None, init=False)
+    _has_pinged: bool = field(default=False, init=False)
+    _posts: list[Post] = field(factory=list, init=False)
+    _submission: Submission | None = field(default=None, init=False)
+    _farewell: Goodbye | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(self.settings.rate, self.settings.burst)
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        """End politely: hear no more, answer what was heard, say goodbye."""
+        self._farewell = farewell
+        self._listening.cancel(reason=farewell.reason)
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._deliver)
+                await self._listen()
+        except* LinkLost as lost:
+            self._note("link lost", why=str(lost.exceptions[0]))
+        except* Exception:
+            log.exception("bug: a session died", extra={"link": self.number})
+        finally:
+            self.outbox.cut()
+            if self._member is not None:
+                self.sequencer.depart(self._member)
+            with trio.move_on_after(CLOSE_WITHIN, shield=True):
+                await self._hang_up()
+            self._note("closed")
+
+    def _note(self, what: str, **fields: object) -> None:
+        log.info(what, extra={"link": self.number, **fields})
+
+    # ------------------------------------------------------------ the reader
+
+    async def _listen(self) -> None:
+        self._listening.deadline = trio.current_time() + HELLO_WITHIN
+        with self._listening:
+            await self._converse()
+        last_word = self._last_word() if self._listening.cancelled_caught else None
+        await self._settled()
+        self.outbox.close(b"" if last_word is None else self._encode(last_word))
+
+    def _last_word(self) -> Reply:
+        if self._farewell is not None:
+            return self._farewell
+        if self._member is None:
+            return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
+        self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
+        return self._farewell
+
+    async def _converse(self) -> None:
+        """Hear and answer until the peer has said all, or makes no sense any more."""
+        while chunk := await self._receive():
+            try:
+                for line in self._lines.feed(chunk):
+                    await self._hear(line)
+            except (WireError, Refused) as error:
+                await self._reply_to(error)
+                return
+            await self._submit()
+
+    async def _receive(self) -> bytes:
+        if self._has_pinged:
+            self._listening.deadline = trio.current_time() + SILENCE
+        try:
+            return bytes(await self.stream.receive_some(CHUNK_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise LinkLost("connection reset") from exc
+        finally:
+            if self._has_pinged:
+                self._listening.deadline = math.inf  # not while it is us who keep it waiting
+
+    async def _hear(self, line: bytes) -> None:
+        try:
+            request = SERVER.decode(line)
+            if self._member is None:
+                self._greet(request)
+            else:
+                await self._heed(request, self._member)
+        except (WireError, Refused) as error:
+            if error.ends_link or (self._member is None and isinstance(error, errors.NotJson)):
+                raise  # a browser that is made to post here says no hello first
+            await self._reply_to(error)
+
+    def _greet(self, request: Request) -> None:
+        if not isinstance(request, Hello):
+            raise errors.HelloFirst("say hello first")
+        if request.v != VERSION:
+            raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
+        name = names.parse_name(request.name)
+        self._member = self.hub.enter(name, self.outbox)
+        self._listening.deadline = math.inf
+        self._note("hello", who=name, client=request.client)
+        welcome = Welcome(
+            VERSION,
+            SERVER_NAME,
+            name,
+            secrets.token_urlsafe(32),
+            self.hub.history.epoch,
+            self.settings.limits,
+            id=request.id,
+        )
+        self.outbox.answer(self._encode(welcome))
+
+    async def _heed(self, request: Request, member: Member) -> None:
+        match request:
+            case Join() | Say() | Leave():
+                self._posts.append(request)
+            case Ping():
+                self._has_pinged = True
+                await self.outbox.room()
+                self.outbox.answer(self._encode(Pong(request.id)))
+            case History() | Who() | Rooms():
+                await self._submit()
+                await self._settled()
+                await self.outbox.room()
+                try:
+                    lines = await questions.answer(request, self.hub)
+                except Refused as refusal:
+                    lines = [SERVER.encode(Error(refusal.code, str(refusal), request.id))]
+                self.outbox.answer(self.outbox.format(lines))
+            case Hello():
+                raise errors.HelloTwice(f"you are {member.name} already")
+            case _:
+                assert_never(request)
+
+    async def _reply_to(self, error: WireError | Refused) -> None:
+        await self._submit()
+        await self._settled()
+        await self.outbox.room()
+        id = error.id if isinstance(error, WireError) else None
+        self.outbox.answer(self._encode(Error(error.code, str(error), id)))
+
+    async def _submit(self) -> None:
+        """Hand what was heard to the sequencer, no faster than the peer may speak."""
+        posts, self._posts = self._posts, []
+        ready: list[Post] = []
+        for post in posts:
+            if isinstance(post, Say):
+                due = self._pace.take(trio.current_time())
+                if due > trio.current_time():
+                    await self._hand_over(ready)
+                    ready = []
+                    await trio.sleep_until(due)
+            ready.append(post)
+        await self._hand_over(ready)
+
+    async def _hand_over(self, posts: list[Post]) -> None:
+        """One submission at a time and none while the outbox is full: so what a peer can
+        have under way is bounded, and a peer that does not read is not read from."""
+        if not posts:
+            return
+        assert self._member is not None, "who has not said hello has no posts"
+        await self._settled()
+        await self.outbox.room()
+        self._submission = Submission(self._member, posts)
+        await self.sequencer.submit(self._submission)
+
+    async def _settled(self) -> None:
+        if self._submission is not None and not self._submission.is_handled.is_set():
+            await self._submission.is_handled.wait()
+
+    def _encode(self, reply: Reply) -> bytes:
+        return self.outbox.format([SERVER.encode(reply)])
+
+    # ------------------------------------------------------------ the writer
+
+    async def _deliver(self) -> None:
+        """Send what is queued; when nothing is, read on for those who are behind."""
+        while (data := await self.outbox.take()) is not None:
+            await self._send(data)
+            self.outbox.sent(len(data))
+            while self._must_catch_up() and not self.outbox.has_queued:
+                await self._send_page()
+        while self._must_catch_up():
+            await self._send_page()
+
+    def _must_catch_up(self) -> bool:
+        return bool(self.outbox.behind) and self._farewell is None
+
+    async def _send_page(self) -> None:
+        data, more = await self.outbox.behind[0].next_page()
+        if not more:
+            self.outbox.behind.popleft()
+        await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            with trio.move_on_after(STUCK) as patience:
+                await self._send_piece(data[start : start + PIECE_BYTES])
+            if patience.cancelled_caught:
+                raise LinkLost(f"took nothing for {STUCK:.0f} s")
+
+    async def _send_piece(self, piece: bytes) -> None:
+        try:
+            await self.stream.send_all(piece)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise LinkLost("connection reset") from exc
+
+    # ------------------------------------------------------------ the end
+
+    async def _hang_up(self) -> None:
+        """Close, but let a peer that was still talking hear the last word: closing with
+        unread input sends a reset, which may overtake it (RFC 2525, section 2.17)."""
+        try:
+            if isinstance(self.stream, trio.abc.HalfCloseableStream):
+                await self.stream.send_eof()
+                await self._read_out()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._note("reset while closing")
+        finally:
+            await trio.aclose_forcefully(self.stream)
+
+    async def _read_out(self) -> None:
+        left = LINGER_BYTES
+        while left > 0 and (data := await self.stream.receive_some(left)):
+            left -= len(data)
