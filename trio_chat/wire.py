@@ -52,9 +52,15 @@ class Codec(Generic[In, Out]):
         return message
 
     def encode(self, message: Out) -> bytes:
-        """The line for `message`, its end included."""
+        """The line for `message`, its end included.
+
+        Raises `BadFields` if a text is no Unicode (it has a lone surrogate).
+        """
         fields = self._fields_of[message.__class__](message)
-        return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+        try:
+            return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError as exc:
+            raise BadFields(str(exc), _id_of(fields)) from exc
 
 
 def tag(cls: type) -> str:

@@ -1,0 +1,243 @@
+"""A chat from a program's side: say, join, and iterate over what happens.
+
+A call returns once it is answered, across any number of reconnects: what was not answered
+is asked again with the same id, and the server makes one event of it however often it
+comes.
+
+What happens is queued for the program to take. The queue never keeps the receiver from
+hearing an answer, so a program that only speaks need not listen, and one that is slow
+gets what the queue could not hold from the server's history.
+"""
+
+import itertools
+import math
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Self
+
+import trio
+from attrs import define, field
+
+from trio_chat.client.calls import Calls, Receipt
+from trio_chat.client.feed import Cursor, Feed, Item
+from trio_chat.client.lifeline import Lifeline, State
+from trio_chat.client.link import Dial, dial_tcp
+from trio_chat.errors import ChatError, LinkLost, Refused
+from trio_chat.messages import (
+    Ack,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Members,
+    Page,
+    Ping,
+    Reply,
+    Request,
+    RoomInfo,
+    RoomList,
+    Rooms,
+    Say,
+    Welcome,
+    Who,
+)
+
+DEFAULT_PORT = 8765
+"""Where a server listens if nobody says otherwise."""
+
+LEAVE_WITHIN = 1.0
+"""Seconds to take leave at the end."""
+
+
+def _make_ids() -> Iterator[str]:
+    prefix = secrets.token_urlsafe(9)
+    return (f"{prefix}-{number}" for number in itertools.count(1))
+
+
+@define(eq=False)
+class Chat:
+    """A conversation with a server. Made by `connect`.
+
+    Iterate over it to get what happens in the rooms: `Event`s, and a `Gap` for what can't
+    be had any more. Every method returns once the server has answered, and raises its
+    refusal (`Refused`), or `LinkLost` if the server can't be reached any more.
+    """
+
+    _lifeline: Lifeline
+    _feed: Feed
+    _calls: Calls
+    _ids: Iterator[str] = field(factory=_make_ids, init=False)
+
+    @property
+    def name(self) -> str:
+        """One's own name, as the server writes it."""
+        return self.welcome.name
+
+    @property
+    def welcome(self) -> Welcome:
+        """The server's answer to the newest hello."""
+        return self._lifeline.welcome
+
+    async def join(self, room: str, *, after: int | None = None) -> int:
+        """Enter a room; returns the `seq` of the event.
+
+        `after`: the last `seq` that one has; what came later is shown. By default the
+        newest 50 events are.
+        """
+        cursor = self._feed.cursors.setdefault(room, Cursor(after))
+        try:
+            return _seq_of(await self._ask(Join(room, after, id=next(self._ids))))
+        except Refused:
+            if not cursor.is_joined:
+                self._feed.cursors.pop(room, None)
+            raise
+
+    async def say(self, room: str, text: str, *, id: str | None = None) -> int:
+        """Say something in a room; returns its `seq` once it stands in the room's log.
+
+        If this is cancelled, it is not known whether it was said; saying it again with
+        the same `id` says it once.
+        """
+        receipt = await self.submit(room, text, id=id)
+        return _seq_of(await receipt.wait())
+
+    async def submit(self, room: str, text: str, *, id: str | None = None) -> Receipt:
+        """Begin to say something: for many in a row, which keep their order.
+
+        Waits only while too many have not been answered. Whoever wants to know what
+        became of it awaits the receipt's `wait`.
+        """
+        return await self._begin(Say(room, text, id or next(self._ids)))
+
+    async def leave(self, room: str) -> int:
+        """Leave a room; returns the `seq` of the event, which is the last of that room."""
+        seq = _seq_of(await self._ask(Leave(room, id=next(self._ids))))
+        self._feed.end(room, seq)
+        return seq
+
+    async def history(
+        self, room: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> Page:
+        """Events of a room, right before or right after a `seq`; by default the newest."""
+        (page,) = await self._ask(History(room, before, after, limit, next(self._ids)))
+        assert isinstance(page, Page)
+        return page
+
+    async def who(self, room: str) -> tuple[str, ...]:
+        """The names of those who are in a room."""
+        parts = await self._ask(Who(room, next(self._ids)))
+        return tuple(name for part in parts if isinstance(part, Members) for name in part.names)
+
+    async def rooms(self) -> tuple[RoomInfo, ...]:
+        """All rooms."""
+        parts = await self._ask(Rooms(next(self._ids)))
+        return tuple(
+            room for part in parts if isinstance(part, RoomList) for room in part.rooms
+        )
+
+    async def ping(self) -> float:
+        """Seconds to the server and back."""
+        start = trio.current_time()
+        await self._ask(Ping(next(self._ids)))
+        return trio.current_time() - start
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        await trio.lowlevel.checkpoint()
+        while (item := self._feed.take_nowait()) is None:
+            behind = self._feed.find_behind()
+            if behind is None:
+                return await self._feed.take()
+            await self._catch_up(*behind)
+        return item
+
+    async def _catch_up(self, room: str, after: int) -> None:
+        id = next(self._ids)
+        self._feed.expect(id)
+        await self._ask(History(room, after=after, limit=self.welcome.limits.page, id=id))
+
+    async def _ask(self, request: Request) -> list[Reply]:
+        return await (await self._begin(request)).wait()
+
+    async def _begin(self, request: Request) -> Receipt:
+        receipt = await self._calls.begin(request)
+        self._lifeline.send(receipt.line)
+        return receipt
+
+    async def take_leave(self) -> None:
+        """Leave all rooms, so that the others see that one has gone on purpose."""
+        if not self._lifeline.is_connected:
+            return
+        with suppress(ChatError):
+            rooms = list(self._feed.cursors)
+            leaves = [await self._begin(Leave(room, id=next(self._ids))) for room in rooms]
+            for leave in leaves:
+                await leave.wait()
+
+
+def _seq_of(replies: list[Reply]) -> int:
+    (ack,) = replies
+    assert isinstance(ack, Ack)
+    return ack.seq
+
+
+def _ignore(_: State) -> None:
+    pass
+
+
+@asynccontextmanager
+async def connect(
+    host: str = "localhost",
+    port: int = DEFAULT_PORT,
+    *,
+    name: str,
+    client: str | None = None,
+    on_state: Callable[[State], None] = _ignore,
+    patience: float = math.inf,
+) -> AsyncIterator[Chat]:
+    """Connect to a server under `name`, stay connected, and leave at the end of the block.
+
+    `client`: what your program is called, for the server's log. `on_state`: called, not
+    awaited, when the state of the connection changes. `patience`: seconds of trying to
+    reconnect before giving up.
+
+    Raises `LinkLost` if no server answers, and what the server refuses with: `NameTaken`,
+    `BadName`, `ServerFull`.
+    """
+    dial = partial(dial_tcp, host, port)
+    hello = Hello(name, client=client)
+    async with open_chat(dial, hello, on_state, patience) as chat:
+        yield chat
+
+
+@asynccontextmanager
+async def open_chat(
+    dial: Dial,
+    hello: Hello,
+    on_state: Callable[[State], None] = _ignore,
+    patience: float = math.inf,
+) -> AsyncIterator[Chat]:
+    """As `connect`, over connections that `dial` makes."""
+    feed, calls = Feed(), Calls()
+    lifeline = Lifeline(dial, hello, feed, calls, on_state, patience)
+    link = await lifeline.enter()
+    on_state(State.CONNECTED)
+    chat = Chat(lifeline, feed, calls)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lifeline.run, link)
+        try:
+            yield chat
+        except Exception as exc:  # raised below, bare, outside of the nursery
+            failure = exc
+        finally:
+            with trio.move_on_after(LEAVE_WITHIN, shield=True):
+                await chat.take_leave()
+            lifeline.fail(LinkLost("the chat is closed"))
+            nursery.cancel_scope.cancel(reason="the block has ended")
+    if failure is not None:
+        raise failure

@@ -1,0 +1,139 @@
+"""What happens in the rooms of a chat, queued for the program to take. No I/O.
+
+The queue is bounded and putting never waits. Where there is no room in it, the events of
+that room are dropped from then on, and asked for again from the server's history once the
+program has caught up: the same two states that a follower has in the server.
+"""
+
+import trio
+from attrs import define, field
+
+from trio_chat.errors import ChatError
+from trio_chat.messages import Event, Gap, Page
+
+Item = Event | Gap
+"""What a program gets when it iterates over a chat."""
+
+QUEUED_ITEMS = 1000
+"""The most items that wait for the program: more than the page that a room catches up with."""
+
+
+@define(eq=False)
+class Cursor:
+    """`last`: the newest `seq` that is queued or was taken; None before the first.
+    `end`: that of one's own leave, with which the room ends."""
+
+    last: int | None = None
+    is_behind: bool = False
+    end: int | None = None
+
+    @property
+    def is_joined(self) -> bool:
+        """Has there been anything from that room?"""
+        return self.last is not None
+
+
+@define(eq=False)
+class Feed:
+    """The items of all rooms. `cursors`: by room, of those joined."""
+
+    cursors: dict[str, Cursor] = field(factory=dict, init=False)
+    _expected: str | None = field(default=None, init=False)
+    _failure: ChatError | None = field(default=None, init=False)
+    _send: trio.MemorySendChannel[Item] = field(init=False)
+    _receive: trio.MemoryReceiveChannel[Item] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel(QUEUED_ITEMS)
+
+    def put(self, item: Item) -> None:
+        """Queue what the server sent, unless it is known already or the room is behind."""
+        room = item.room if isinstance(item, Gap) else item.message.room
+        cursor = self.cursors.get(room)
+        if cursor is not None and not cursor.is_behind:
+            self._put(item, room, cursor)
+
+    def expect(self, id: str) -> None:
+        """The page with that id is asked for to catch up."""
+        self._expected = id
+
+    def fill(self, page: Page) -> None:
+        """Queue a page that is expected; its room is live again if that was the last.
+
+        Done where the page is received, so that nothing can come between the two.
+        """
+        cursor = self.cursors.get(page.room)
+        if cursor is None or page.id != self._expected:
+            return
+        cursor.is_behind = False
+        if page.gap is not None:
+            self._put(page.gap, page.room, cursor)
+        for event in page.events:
+            self._put(event, page.room, cursor)
+        cursor.is_behind = cursor.is_behind or page.more
+
+    def end(self, room: str, seq: int) -> None:
+        """One has left a room with event `seq`; what comes until then is still queued."""
+        cursor = self.cursors.get(room)
+        if cursor is not None:
+            cursor.end = seq
+            self._drop_ended(room, cursor)
+
+    def find_behind(self) -> tuple[str, int] | None:
+        """A room that is behind, and its cursor."""
+        for room, cursor in self.cursors.items():
+            if cursor.is_behind and cursor.last is not None:
+                return room, cursor.last
+        return None
+
+    def start_afresh(self) -> None:
+        """The history is another one: what was known of it is void."""
+        for cursor in self.cursors.values():
+            cursor.last, cursor.is_behind = None, False
+
+    def take_nowait(self) -> Item | None:
+        """The next item, or None if there is none now. Raises as `take` does."""
+        try:
+            return self._receive.receive_nowait()
+        except trio.WouldBlock:
+            return None
+        except trio.EndOfChannel:
+            raise self._end() from None
+
+    async def take(self) -> Item:
+        """The next item.
+
+        Raises what the feed was closed with, or `StopAsyncIteration`.
+        """
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise self._end() from None
+
+    def close(self, failure: ChatError | None) -> None:
+        """Nothing comes any more; what is queued can still be taken."""
+        self._failure = failure
+        self._send.close()
+
+    def _end(self) -> Exception:
+        return self._failure or StopAsyncIteration()
+
+    def _put(self, item: Item, room: str, cursor: Cursor) -> None:
+        first, last = (item.first, item.last) if isinstance(item, Gap) else (item.seq, item.seq)
+        if cursor.is_behind or (cursor.last is not None and last <= cursor.last):
+            return
+        try:
+            if cursor.last is not None and first > cursor.last + 1:
+                self._send.send_nowait(Gap(room, cursor.last + 1, first - 1))
+                cursor.last = first - 1
+            self._send.send_nowait(item)
+        except trio.WouldBlock:
+            cursor.is_behind = True
+            cursor.last = first - 1 if cursor.last is None else cursor.last
+        else:
+            cursor.last = last
+            self._drop_ended(room, cursor)
+
+    def _drop_ended(self, room: str, cursor: Cursor) -> None:
+        if cursor.end is not None and cursor.last is not None and cursor.last >= cursor.end:
+            del self.cursors[room]

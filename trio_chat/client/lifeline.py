@@ -1,0 +1,237 @@
+"""Staying connected: a sender and a receiver for as long as a connection lasts, then the
+next connection.
+
+A new connection begins with what the last one left open: every room is resumed where its
+cursor is, and what was not answered is asked again with the same id.
+"""
+
+import itertools
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
+from typing import assert_never
+
+import trio
+from attrs import define, evolve, field
+
+from trio_chat.client.calls import IN_FLIGHT, Answer, Calls
+from trio_chat.client.feed import Feed
+from trio_chat.client.link import Dial, Link
+from trio_chat.errors import ChatError, LinkLost, NameTaken, ServerFull, from_code
+from trio_chat.messages import (
+    Ack,
+    Error,
+    Event,
+    Gap,
+    Goodbye,
+    Hello,
+    Join,
+    Members,
+    Page,
+    Ping,
+    Pong,
+    RoomList,
+    Welcome,
+)
+from trio_chat.wire import CLIENT
+
+CONNECT_WITHIN = 10.0
+"""Seconds for a server to answer a hello."""
+
+PING_EVERY = 15.0
+"""Seconds between pings."""
+
+SILENCE = 3 * PING_EVERY
+"""Seconds without a byte after which the server counts as lost."""
+
+SPARE_LINES = 8
+"""Room for pings beside the requests under way."""
+
+NAME_PATIENCE = 60.0
+"""Seconds to wait for one's own name: longer than a server holds it for a lost one."""
+
+BACKOFF_FROM, BACKOFF_TO = 0.2, 10.0
+"""The most seconds before the first and before the later attempts to reconnect."""
+
+log = logging.getLogger(__name__)
+
+
+class State(Enum):
+    """How a chat stands with its server."""
+
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    RESUMED = "resumed"
+    AFRESH = "afresh"
+    """Connected again, but to another history: what was known of it is void."""
+
+
+@define(eq=False)
+class Lifeline:
+    """The connections of one chat, one after the other.
+
+    `patience`: seconds of reconnecting after which there is no hope.
+    """
+
+    dial: Dial
+    hello: Hello
+    feed: Feed
+    calls: Calls
+    on_state: Callable[[State], None]
+    patience: float
+    welcome: Welcome = field(init=False)
+    _outgoing: trio.MemorySendChannel[bytes] | None = field(default=None, init=False)
+    _retry: float = field(default=0.0, init=False)
+
+    @property
+    def is_connected(self) -> bool:
+        """Is there a connection now?"""
+        return self._outgoing is not None
+
+    def send(self, line: bytes) -> None:
+        """Send the line of a request that is under way, if there is a connection; the
+        next one begins with it otherwise."""
+        if self._outgoing is not None:
+            self._outgoing.send_nowait(line)
+
+    async def enter(self) -> Link:
+        """Connect and say hello. Raises `LinkLost`, or what the server refuses with."""
+        with trio.move_on_after(CONNECT_WITHIN):
+            link = Link(await self.dial(), SILENCE)
+            try:
+                await self._greet(link)
+            except BaseException:
+                await trio.aclose_forcefully(link.stream)
+                raise
+            return link
+        raise LinkLost(f"the server did not answer within {CONNECT_WITHIN:.0f} s")
+
+    async def _greet(self, link: Link) -> None:
+        await link.send([CLIENT.encode(self.hello)])
+        reply = await link.receive()
+        match reply:
+            case Welcome():
+                self.welcome = reply
+                self.hello = evolve(self.hello, token=reply.token)
+            case Error():
+                raise from_code(reply.code, reply.text)
+            case Goodbye():
+                self._part(reply)
+            case _:
+                raise LinkLost("the other side does not answer a hello")
+
+    async def run(self, link: Link) -> None:
+        """Talk, and reconnect, until cancelled or until there is no hope."""
+        try:
+            while True:
+                try:
+                    await self._talk(link)
+                except* LinkLost as lost:
+                    log.info("connection lost", extra={"why": str(lost.exceptions[0])})
+                self.on_state(State.RECONNECTING)
+                link = await self._reconnect()
+        except ChatError as failure:
+            self.fail(failure)
+
+    def fail(self, failure: ChatError) -> None:
+        """End: there will be no answers and no events any more."""
+        self.calls.fail(failure)
+        self.feed.close(failure)
+
+    # ------------------------------------------------------------ one connection
+
+    async def _talk(self, link: Link) -> None:
+        self._outgoing, lines = trio.open_memory_channel[bytes](IN_FLIGHT + SPARE_LINES)
+        backlog = self._backlog()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send, link, backlog, lines)
+                nursery.start_soon(self._keep_pinging, self._outgoing)
+                await self._receive(link)
+        finally:
+            self._outgoing = None
+            await trio.aclose_forcefully(link.stream)
+
+    def _backlog(self) -> list[bytes]:
+        """What the connection before left open, in the order in which it was asked."""
+        joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
+        resumed = [
+            CLIENT.encode(Join(room, cursor.last))
+            for room, cursor in self.feed.cursors.items()
+            if room not in joining
+        ]
+        return resumed + [call.line for call in self.calls]
+
+    async def _send(
+        self, link: Link, backlog: Sequence[bytes], lines: trio.MemoryReceiveChannel[bytes]
+    ) -> None:
+        if backlog:
+            await link.send(backlog)
+        async for line in lines:
+            batch = [line]
+            with suppress(trio.WouldBlock):
+                while True:
+                    batch.append(lines.receive_nowait())
+            await link.send(batch)
+
+    async def _keep_pinging(self, outgoing: trio.MemorySendChannel[bytes]) -> None:
+        while True:
+            with suppress(trio.WouldBlock):  # then there is enough under way
+                outgoing.send_nowait(CLIENT.encode(Ping()))
+            await trio.sleep(PING_EVERY)
+
+    async def _receive(self, link: Link) -> None:
+        while True:
+            reply = await link.receive()
+            match reply:
+                case Event() | Gap():
+                    self.feed.put(reply)
+                case Ack() | Error() | Page() | Members() | RoomList() | Pong():
+                    self._take_answer(reply)
+                case Goodbye():
+                    self._part(reply)
+                case Welcome():
+                    log.warning("a second welcome")
+                case _:
+                    assert_never(reply)
+
+    def _take_answer(self, answer: Answer) -> None:
+        if isinstance(answer, Page):
+            self.feed.fill(answer)
+        if not self.calls.answer(answer) and isinstance(answer, Error):
+            log.warning("refused", extra={"code": answer.code, "text": answer.text})
+
+    def _part(self, goodbye: Goodbye) -> None:
+        self._retry = goodbye.retry or 0.0
+        raise LinkLost(goodbye.reason)
+
+    # ------------------------------------------------------------ the next one
+
+    async def _reconnect(self) -> Link:
+        """Connect again, however often it takes. Raises what there is no hope against."""
+        start = trio.current_time()
+        epoch = self.welcome.epoch
+        for attempt in itertools.count():
+            await trio.sleep(self._delay(attempt))
+            try:
+                link = await self.enter()
+                break
+            except (LinkLost, ServerFull, NameTaken) as obstacle:
+                limit = NAME_PATIENCE if isinstance(obstacle, NameTaken) else self.patience
+                if trio.current_time() - start >= min(limit, self.patience):
+                    raise
+        self._resume(is_same=self.welcome.epoch == epoch)
+        return link
+
+    def _delay(self, attempt: int) -> float:
+        """Full jitter, so that those who were cut off together don't come back together."""
+        retry, self._retry = self._retry, 0.0
+        ceiling = min(BACKOFF_TO, BACKOFF_FROM * 2.0 ** min(attempt, 10))
+        return retry + random.uniform(0, ceiling)  # noqa: S311 # no secret
+
+    def _resume(self, *, is_same: bool) -> None:
+        if not is_same:
+            self.feed.start_afresh()
+        self.on_state(State.RESUMED if is_same else State.AFRESH)
