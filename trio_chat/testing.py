@@ -43,9 +43,17 @@ class RunningServer:
     async def dial(self) -> trio.abc.Stream:
         """The client's end of a new connection over memory."""
         ours, theirs = trio.testing.memory_stream_pair()
-        self._doorstep.nursery.start_soon(self._server.converse, theirs, Outbox())
+        self.serve(theirs)
         await trio.lowlevel.checkpoint()
         return ours
+
+    def serve(self, stream: trio.abc.Stream) -> None:
+        """Let the server converse over `stream`: one that is slow, or cuts, or lies."""
+        self._doorstep.nursery.start_soon(self._server.converse, stream, Outbox())
+
+    def close(self) -> None:
+        """Close the server, as a signal would: everybody hears a goodbye."""
+        self._server.close()
 
 
 @asynccontextmanager

@@ -1,0 +1,125 @@
+"""Imports point down: the order of the files explains the program."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import trio_chat
+
+PACKAGE = Path(trio_chat.__file__).parent
+
+LAYERS = [
+    {"errors"},
+    {"names", "framing"},
+    {"messages"},
+    {"wire"},
+    {"schema", "rules", "pacing"},
+    {"history"},
+    {"history.memory", "history.sqlite", "outbox"},
+    {"rooms"},
+    {"batch", "questions"},
+    {"sequencer"},
+    {"session"},
+    {"doors", "doors.lines"},
+    {"server"},
+    {"client", "client.clean"},
+    {"client.link", "client.calls", "client.feed"},
+    {"client.lifeline"},
+    {"client.chat"},
+    {"client.view"},
+    {"client.plain"},
+    {"client.terminal"},
+    {"testing", "logs", "config"},
+    {""},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+NO_IO = {
+    "errors",
+    "names",
+    "messages",
+    "framing",
+    "wire",
+    "rules",
+    "schema",
+    "pacing",
+    "client.view",
+}
+IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "random"}
+
+ONLY_IN = {
+    "cattrs": {"wire"},
+    "orjson": {"wire"},
+    "sqlite3": {"history.sqlite"},
+    "prompt_toolkit": {"client.terminal"},
+    "cyclopts": {"cli", "config"},
+    "structlog": {"logs"},
+}
+
+CLIENT_MAY_IMPORT = {"errors", "names", "messages", "framing", "wire"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Which of our modules a file imports, and which of others."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            is_ours = [name for name in submodules if name.removeprefix("trio_chat.") in RANK]
+            names = is_ours or [node.module]
+        else:
+            continue
+        for name in names:
+            package, _, module = name.partition(".")
+            (ours.add(module) if package == "trio_chat" else others.add(package))
+    return ours, others
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    ours, _ = imports(path)
+    assert {other for other in ours if RANK[other] >= RANK[name_of(path)]} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_decides_does_no_io(path: Path) -> None:
+    _, others = imports(path)
+    assert name_of(path) not in NO_IO or others & IO == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_foreign_names_stay_in_their_module(path: Path) -> None:
+    _, others = imports(path)
+    name = name_of(path)
+    leaked = {other for other in others if name not in ONLY_IN.get(other, {name})}
+    assert leaked == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if name_of(path).startswith("client")], ids=name_of
+)
+def test_the_client_knows_nothing_of_the_server(path: Path) -> None:
+    ours, _ = imports(path)
+    server_side = {name for name in ours if not name.startswith("client")} - CLIENT_MAY_IMPORT
+    assert server_side == set()
+
+
+def test_a_violation_would_be_seen(tmp_path: Path) -> None:
+    module = tmp_path / "wire.py"
+    module.write_text(
+        "from trio_chat import session\nfrom trio_chat.doors.lines import x\nimport trio\n"
+    )
+    assert imports(module) == ({"session", "doors.lines"}, {"trio"})

@@ -1,0 +1,220 @@
+"""Order, commit, and what happens when the commit fails."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from attrs import define, field
+from trio.testing import wait_all_tasks_blocked
+
+from trio_chat.errors import StorageFailed
+from trio_chat.history import Entry, Key, Place
+from trio_chat.history.memory import MemoryHistory
+from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
+from trio_chat.names import Name
+from trio_chat.outbox import Outbox
+from trio_chat.rooms import Hub, Member
+from trio_chat.sequencer import Sequencer, Submission
+from trio_chat.wire import CLIENT
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LOBBY = Name("lobby")
+
+
+@define(eq=False)
+class FailingHistory(MemoryHistory):
+    """A disk that can be full."""
+
+    is_full: bool = False
+    commits: list[int] = field(factory=list)
+
+    async def append(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
+        if self.is_full:
+            await trio.lowlevel.checkpoint()
+            raise StorageFailed("the disk is full")
+        found = await super().append(entries)
+        self.commits.append(len(entries))
+        return found
+
+
+@define(eq=False)
+class House:
+    """A hub and a sequencer, and members whose replies can be looked at."""
+
+    history: FailingHistory
+    hub: Hub
+    sequencer: Sequencer
+    clock: list[datetime]
+
+    def enter(self, name: str) -> Member:
+        return self.hub.enter(Name(name), Outbox())
+
+    async def post(self, member: Member, *posts: Post) -> Submission:
+        submission = Submission(member, posts)
+        await self.sequencer.submit(submission)
+        return submission
+
+    async def heard(self, member: Member) -> list[Reply]:
+        """All that has been put into the member's outbox, and what it has to catch up."""
+        await wait_all_tasks_blocked()
+        outbox = member.outbox
+        data = b""
+        while outbox.has_queued:
+            data += await outbox.take() or b""
+            outbox.sent(len(data))
+        while outbox.behind:
+            page, more = await outbox.behind[0].next_page()
+            data += page
+            if not more:
+                outbox.behind.popleft()
+        return [CLIENT.decode(line) for line in data.splitlines()]
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    history = FailingHistory()
+    hub = Hub(history)
+    clock = [NOON]
+    house = House(history, hub, Sequencer(hub, history, lambda: clock[0]), clock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.sequencer.run)
+        yield house
+        nursery.cancel_scope.cancel()
+
+
+def seqs(replies: list[Reply]) -> list[int]:
+    return [reply.seq for reply in replies if isinstance(reply, Event)]
+
+
+async def test_what_has_piled_up_is_one_commit(house: House) -> None:
+    members = [house.enter(f"m{number}") for number in range(5)]
+    submissions = [
+        await house.post(member, Join("lobby"), Say("lobby", "hi")) for member in members
+    ]
+    for submission in submissions:
+        await submission.is_handled.wait()
+    assert house.history.commits == [10]
+
+
+async def test_every_member_sees_the_same_order_without_a_hole(house: House) -> None:
+    members = [house.enter(f"m{number}") for number in range(5)]
+    for member in members:
+        await house.post(member, Join("lobby", after=0))
+    for number in range(20):
+        for member in members:
+            await house.post(member, Say("lobby", str(number)))
+    seen = [
+        [reply for reply in await house.heard(member) if isinstance(reply, Event)]
+        for member in members
+    ]
+    assert seqs(list(seen[0])) == list(range(1, 106))
+    assert all(events == seen[0] for events in seen)
+
+
+async def test_a_batch_that_can_not_be_stored_leaves_no_trace(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    assert seqs(await house.heard(alice)) == [1]
+    house.history.is_full = True
+
+    await house.post(bob, Join("lobby", id="j"), Join("attic", id="a"), Say("lobby", "hi", "s"))
+    await house.post(alice, Leave("lobby", id="l"))
+
+    refusals = [*await house.heard(bob), *await house.heard(alice)]
+    assert [(e.code, e.id) for e in refusals if isinstance(e, Error)] == [
+        ("storage_failed", id) for id in "jasl"
+    ]
+    assert list(house.hub.rooms) == ["lobby"]
+    assert list(house.hub.rooms[LOBBY].members) == ["alice"]
+    assert (list(alice.rooms), list(bob.rooms)) == (["lobby"], [])
+
+
+async def test_it_recovers_when_the_store_does(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    house.history.is_full = True
+    await house.post(alice, Say("lobby", "lost?", "s"))
+    await house.heard(alice)
+    house.history.is_full = False
+
+    await house.post(alice, Say("lobby", "lost?", "s"))
+
+    replies = await house.heard(alice)
+    assert replies[0] == Ack("s", "lobby", 2)
+    assert seqs(replies) == [2]
+
+
+async def test_a_leave_that_could_not_be_stored_is_told_later(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    await house.post(bob, Join("lobby"))
+    await house.heard(alice)
+    house.history.is_full = True
+    house.sequencer.depart(bob)
+    await wait_all_tasks_blocked()
+    house.history.is_full = False
+
+    await house.post(alice, Say("lobby", "anybody there?", "s"))
+
+    _, left, said = await house.heard(alice)
+    assert isinstance(left, Event)
+    assert isinstance(said, Event)
+    assert (left.by, left.message) == ("bob", Leave("lobby", lost=True))
+    assert said.seq == left.seq + 1
+
+
+async def test_who_is_gone_posts_nothing_any_more(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    await house.post(bob, Join("lobby"), Say("lobby", "ghost"))
+    house.sequencer.depart(bob)
+    assert seqs(await house.heard(alice)) == []
+
+
+async def test_the_next_owner_of_a_name_is_not_the_one_who_leaves(house: House) -> None:
+    watcher, old = house.enter("watcher"), house.enter("alice")
+    await house.post(watcher, Join("lobby"))
+    await house.post(old, Join("lobby"))
+    await house.heard(watcher)
+    house.sequencer.depart(old)
+    new = house.enter("alice")
+    await house.post(new, Join("lobby"))
+
+    events = [reply for reply in await house.heard(watcher) if isinstance(reply, Event)]
+
+    assert [event.message for event in events] == [Leave("lobby", lost=True), Join("lobby")]
+    follower = house.hub.rooms[LOBBY].members[Name("alice")]
+    assert follower.member is new
+
+
+async def test_time_never_goes_back_within_a_room(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    house.clock[0] -= timedelta(hours=1)
+    await house.post(alice, Say("lobby", "earlier?"))
+
+    (event,) = (reply for reply in await house.heard(alice) if isinstance(reply, Event))
+
+    assert event.at == NOON
+
+
+async def test_joining_and_leaving_within_one_batch(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"), Say("lobby", "1"), Leave("lobby"), Join("lobby", 3))
+    await house.post(bob, Join("lobby"), Say("lobby", "2"))
+
+    assert seqs(await house.heard(alice)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(house.hub.rooms[LOBBY].members) == ["alice", "bob"]
+
+
+async def test_rooms_of_one_connection_are_limited(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, *(Join(f"room{number}", id=f"{number}") for number in range(101)))
+    await house.post(alice, Leave("room0", id="l"), Join("another", id="a"))
+    replies = await house.heard(alice)
+    refused = [reply for reply in replies if isinstance(reply, Error)]
+    assert [(error.code, error.id) for error in refused] == [("too_many_rooms", "100")]
