@@ -147,10 +147,26 @@ class ServerFull(Refused):
     ends_link = True
 
 
-class StorageFailed(Refused):
-    """The history could not be written, so nothing was said; try again later."""
+class NotStored(Refused):
+    """The history could not be written, so nothing has happened."""
+
+
+class StorageFailed(NotStored):
+    """The history can't be written or read: the disk or the file is damaged."""
 
     code = "storage_failed"
+
+
+class StorageFull(NotStored):
+    """The disk is full; try again when there is space."""
+
+    code = "storage_full"
+
+
+class Busy(NotStored):
+    """Another program holds the history; try again in a moment."""
+
+    code = "busy"
 
 
 class LinkLost(ChatError):
@@ -163,7 +179,7 @@ class SetupError(ChatError):
 
 def _leaves(cls: type[_Coded]) -> list[type[_Coded]]:
     below = [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
-    return [cls, *below] if hasattr(cls, "code") else below
+    return [cls, *below] if "code" in vars(cls) else below
 
 
 BY_CODE: dict[str, type[_Coded]] = {cls.code: cls for cls in _leaves(_Coded)}

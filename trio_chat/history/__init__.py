@@ -5,6 +5,8 @@ A new store is one file in this folder.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
 from typing import Protocol
 
 from attrs import frozen
@@ -33,14 +35,52 @@ class Place:
     seq: int
 
 
+class Move(Enum):
+    """What an event does to who is in the room."""
+
+    CAME = "came"
+    WENT = "went"
+
+
 @frozen
 class Entry:
-    """An event as the log keeps it: the very line that is sent."""
+    """An event as the log keeps it: the very line that is sent.
+
+    `id`: of a say, what makes it one and the same with its sender.
+    """
 
     place: Place
     at: datetime
-    key: Key | None
+    by: Name
     line: bytes
+    id: str | None = None
+    move: Move | None = None
+
+    @property
+    def key(self) -> Key | None:
+        """What no other event may have."""
+        return None if self.id is None else Key(self.by, self.id)
+
+
+@frozen
+class Token:
+    """Hashes of what proves that somebody comes back: the token that was given out last,
+    and the one before it, in case the last one got lost on its way."""
+
+    current: bytes
+    previous: bytes | None = None
+
+
+NO_TOKENS: Mapping[Name, Token] = MappingProxyType({})
+
+
+@frozen
+class Stay:
+    """Somebody who was in `rooms` when the history was closed, or broke off."""
+
+    name: Name
+    token: Token
+    rooms: Sequence[Name]
 
 
 @frozen
@@ -80,13 +120,19 @@ class History(Protocol):
         """Each room's newest event."""
         ...
 
-    async def append(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
-        """Store all of `entries`, or nothing.
+    async def stays(self) -> Sequence[Stay]:
+        """Who is in rooms, by the log, and may come back."""
+        ...
+
+    async def append(
+        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+    ) -> Mapping[Key, Place]:
+        """Store all of `entries`, and the `tokens` of their members, or nothing.
 
         Nothing is stored if some of their keys stand in the log; returns where. Returns
         an empty mapping once all of them are stored as safely as this store can.
 
-        Raises `StorageFailed`; nothing is stored then.
+        Raises `NotStored`; nothing is stored then.
         """
         ...
 

@@ -1,0 +1,381 @@
+"""The durable history: one SQLite file.
+
+One connection, used by one thread at a time. A batch of the sequencer is one transaction;
+with WAL and `synchronous=FULL` it has reached the disk when `append` returns, and a crash
+at any moment leaves all of a batch or nothing (https://sqlite.org/wal.html).
+
+Who is in which room is kept with the events, in the same transaction, so that after a
+restart it is what the log says.
+"""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import trio
+from attrs import define, field
+
+from trio_chat.errors import Busy, NotStored, SetupError, StorageFailed, StorageFull
+from trio_chat.history import (
+    NO_TOKENS,
+    SLICE_BYTES,
+    Entry,
+    Head,
+    Key,
+    Move,
+    Place,
+    Slice,
+    Stay,
+    Token,
+)
+from trio_chat.names import Name
+
+T = TypeVar("T")
+
+Sync = Literal["full", "normal"]
+
+APPLICATION_ID = 0x7472696F
+"""`trio`: what tells our files from other SQLite files."""
+
+VERSION = 1
+"""The version of the schema below."""
+
+BUSY_SECONDS = 5.0
+"""How long a commit waits for another program that holds the file."""
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rooms (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    head INTEGER NOT NULL,  -- the newest seq, also when its event has been pruned
+    at INTEGER NOT NULL     -- of that event: milliseconds since 1970
+) STRICT;
+CREATE TABLE events (
+    room INTEGER NOT NULL REFERENCES rooms,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    id TEXT,
+    line BLOB NOT NULL,     -- as it was sent, its end included
+    PRIMARY KEY (room, seq)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX events_key ON events (sender, id) WHERE id IS NOT NULL;
+CREATE TABLE members (
+    name TEXT NOT NULL,
+    room INTEGER NOT NULL REFERENCES rooms,
+    PRIMARY KEY (name, room)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tokens (
+    name TEXT PRIMARY KEY,
+    current BLOB NOT NULL,  -- hashes: who reads this file can't come back as somebody
+    previous BLOB
+) STRICT, WITHOUT ROWID;
+"""
+
+_MAGIC = b"SQLite format 3\0"
+
+
+@asynccontextmanager
+async def open_sqlite(path: Path, *, sync: Sync = "full") -> AsyncIterator["SqliteHistory"]:
+    """The history in the file `path`, which is made if it does not exist.
+
+    `sync`: "full" survives a power cut; with "normal" the last commits may be lost in one,
+    though never in a crash of the program.
+
+    Raises `SetupError` if the file is not ours, is damaged, or is in use.
+    """
+    with _lock(path):
+        history = await trio.to_thread.run_sync(_open, path, sync)
+        try:
+            yield history
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + BUSY_SECONDS):
+                await history.close()
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep a second server away: both would number the same events.
+
+    The lock is on the folder, for SQLite loses its own locks on a file of which anybody
+    in the process closes another descriptor (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as exc:
+        raise SetupError(f"can't use the folder {path.parent}: {exc.strerror}") from exc
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as exc:
+        raise SetupError(
+            f"another server uses {path.parent}; stop it, or choose another folder with --data"
+        ) from exc
+    finally:
+        os.close(folder)
+
+
+def _open(path: Path, sync: Sync) -> "SqliteHistory":
+    _refuse_foreign(path)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+    except (OSError, sqlite3.Error) as exc:
+        raise SetupError(f"can't open {path}: {exc}") from exc
+    try:
+        return _prepare(db, sync)
+    except sqlite3.Error as exc:
+        db.close()
+        raise SetupError(_damaged(path, str(exc))) from exc
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look before SQLite does: it would write to the file."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        raise SetupError(_damaged(path, "it is not a SQLite database"))
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise SetupError(f"{path} is not a history of trio_chat; choose another with --data")
+    version = int.from_bytes(header[60:64], "big")
+    if version > VERSION:
+        raise SetupError(f"{path} was written by a newer trio_chat; use that one")
+
+
+def _damaged(path: Path, why: str) -> str:
+    return (
+        f"can't use {path}: {why}. It was not touched: put a backup in its place,"
+        f" or move it away and start anew"
+    )
+
+
+def _prepare(db: sqlite3.Connection, sync: Sync) -> "SqliteHistory":
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cell_size_check = ON")
+    if db.execute("PRAGMA user_version").fetchone() == (0,):
+        _create(db)  # before it is WAL: a file that has a header but no tables is not ours
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
+    (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
+    return SqliteHistory(db, epoch, rooms)
+
+
+def _create(db: sqlite3.Connection) -> None:
+    with _transaction(db):
+        for statement in SCHEMA.split(";\n"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('epoch', ?)", [secrets.token_urlsafe(12)])
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")  # a read that turns into a write would not wait its turn
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # what failed may have rolled back already
+            db.execute("ROLLBACK")
+        raise
+
+
+def _translate(error: sqlite3.Error) -> NotStored:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("the server's disk is full")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Busy("the history is in use by another program")
+    return StorageFailed(f"the history can't be used: {error}")
+
+
+@define(eq=False)
+class SqliteHistory:
+    """The events of all rooms, in one file. Made by `open_sqlite`."""
+
+    _db: sqlite3.Connection
+    epoch: str
+    _rooms: dict[Name, int]
+    _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def heads(self) -> Mapping[Name, Head]:
+        return await self._run(self._heads)
+
+    async def stays(self) -> Sequence[Stay]:
+        return await self._run(self._stays)
+
+    async def append(
+        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+    ) -> Mapping[Key, Place]:
+        return await self._run(lambda: self._append(entries, tokens))
+
+    async def after(self, room: Name, seq: int, limit: int) -> Slice:
+        return await self._run(lambda: self._after(room, seq, limit))
+
+    async def before(self, room: Name, seq: int, limit: int) -> Slice:
+        return await self._run(lambda: self._before(room, seq, limit))
+
+    async def close(self) -> None:
+        """Write everything into the one file, and let go of it."""
+        await self._run(self._db.close)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._one_thread)
+        except sqlite3.Error as exc:
+            raise _translate(exc) from exc
+
+    # ------------------------------------------------------------ in the thread
+
+    def _heads(self) -> Mapping[Name, Head]:
+        rows = self._db.execute("SELECT name, head, at FROM rooms")
+        return {Name(name): Head(head, _from_ms(at)) for name, head, at in rows}
+
+    def _stays(self) -> Sequence[Stay]:
+        rows = self._db.execute(
+            "SELECT tokens.name, current, previous, group_concat(rooms.name, ' ')"
+            " FROM tokens JOIN members USING (name) JOIN rooms ON rooms.id = members.room"
+            " GROUP BY tokens.name"
+        )
+        return [
+            Stay(Name(name), Token(current, previous), [Name(room) for room in rooms.split()])
+            for name, current, previous, rooms in rows
+        ]
+
+    def _append(
+        self, entries: Sequence[Entry], tokens: Mapping[Name, Token]
+    ) -> Mapping[Key, Place]:
+        try:
+            with _transaction(self._db):
+                rooms = self._advance_rooms(entries)
+                self._insert_events(entries, rooms)
+                self._store_tokens(tokens)
+                self._move(entries, rooms)
+        except sqlite3.IntegrityError:
+            standing = self._find(entries)
+            if not standing:
+                raise
+            return standing
+        self._rooms |= rooms
+        return {}
+
+    def _advance_rooms(self, entries: Iterable[Entry]) -> dict[Name, int]:
+        newest = {entry.place.room: entry for entry in entries}
+        rooms = {}
+        for name, entry in newest.items():
+            (rooms[name],) = self._db.execute(
+                "INSERT INTO rooms (name, head, at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET head = excluded.head, at = excluded.at"
+                " RETURNING id",
+                [name, entry.place.seq, _to_ms(entry.at)],
+            ).fetchone()
+        return rooms
+
+    def _insert_events(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> None:
+        self._db.executemany(
+            "INSERT INTO events (room, seq, at, sender, id, line) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (rooms[e.place.room], e.place.seq, _to_ms(e.at), e.by, e.id, e.line)
+                for e in entries
+            ],
+        )
+
+    def _store_tokens(self, tokens: Mapping[Name, Token]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)",
+            [(name, token.current, token.previous) for name, token in tokens.items()],
+        )
+
+    def _move(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> None:
+        for entry in entries:
+            row = [entry.by, rooms[entry.place.room]]
+            if entry.move is Move.CAME:
+                self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?)", row)
+            elif entry.move is Move.WENT:
+                self._db.execute("DELETE FROM members WHERE name = ? AND room = ?", row)
+                self._db.execute(
+                    "DELETE FROM tokens WHERE name = ?1"
+                    " AND NOT EXISTS (SELECT 1 FROM members WHERE name = ?1)",
+                    row[:1],
+                )
+
+    def _find(self, entries: Iterable[Entry]) -> Mapping[Key, Place]:
+        found = {}
+        for key in (entry.key for entry in entries if entry.key is not None):
+            row = self._db.execute(
+                "SELECT name, seq FROM events JOIN rooms ON rooms.id = events.room"
+                " WHERE sender = ? AND events.id = ?",
+                [key.sender, key.id],
+            ).fetchone()
+            if row is not None:
+                found[key] = Place(Name(row[0]), row[1])
+        return found
+
+    def _after(self, room: Name, seq: int, limit: int) -> Slice:
+        rows = self._db.execute(
+            "SELECT seq, line FROM events WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?",
+            [self._rooms.get(room), seq, limit + 1],
+        )
+        found, more = _fitting(rows, limit)
+        first = found[0][0] if found else max(seq, self._head(room)) + 1
+        return Slice(first, _lines(found), more)
+
+    def _before(self, room: Name, seq: int, limit: int) -> Slice:
+        rows = self._db.execute(
+            "SELECT seq, line FROM events WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            [self._rooms.get(room), seq, limit + 1],
+        )
+        found, more = _fitting(rows, limit)
+        found.reverse()
+        first = found[0][0] if found else self._oldest(room)
+        return Slice(first, _lines(found), more)
+
+    def _head(self, room: Name) -> int:
+        row = self._db.execute("SELECT head FROM rooms WHERE name = ?", [room]).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _oldest(self, room: Name) -> int:
+        """The oldest event that is kept; if there is none, the next that could be."""
+        (oldest,) = self._db.execute(
+            "SELECT MIN(seq) FROM events WHERE room = ?", [self._rooms.get(room)]
+        ).fetchone()
+        return self._head(room) + 1 if oldest is None else int(oldest)
+
+
+def _fitting(
+    rows: Iterable[tuple[int, bytes]], limit: int
+) -> tuple[list[tuple[int, bytes]], bool]:
+    """As many rows as a slice may have, and whether there are more."""
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    for seq, line in rows:
+        size += len(line)
+        if len(found) == limit or size > SLICE_BYTES:
+            return found, True
+        found.append((seq, line))
+    return found, False
+
+
+def _lines(rows: Iterable[tuple[int, bytes]]) -> list[bytes]:
+    return [line for _, line in rows]
+
+
+def _to_ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _from_ms(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
