@@ -9,7 +9,7 @@ from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.errors import StorageFailed
-from trio_chat.history import Entry, Key, Place
+from trio_chat.history import NO_TOKENS, Entry, Key, Place, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
 from trio_chat.names import Name
@@ -29,13 +29,25 @@ class FailingHistory(MemoryHistory):
     is_full: bool = False
     commits: list[int] = field(factory=list)
 
-    async def append(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
+    async def append(
+        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+    ) -> Mapping[Key, Place]:
         if self.is_full:
             await trio.lowlevel.checkpoint()
             raise StorageFailed("the disk is full")
-        found = await super().append(entries)
+        found = await super().append(entries, tokens)
         self.commits.append(len(entries))
         return found
+
+
+@define(eq=False)
+class Line:
+    """A connection that nobody reads but the test."""
+
+    outbox: Outbox = field(factory=Outbox)
+
+    def cut_off(self, why: str) -> None:
+        self.outbox.cut()
 
 
 @define(eq=False)
@@ -48,7 +60,8 @@ class House:
     clock: list[datetime]
 
     def enter(self, name: str) -> Member:
-        return self.hub.enter(Name(name), Outbox())
+        member, _ = self.hub.enter(Name(name), None, Line())
+        return member
 
     async def post(self, member: Member, *posts: Post) -> Submission:
         submission = Submission(member, posts)
@@ -58,7 +71,7 @@ class House:
     async def heard(self, member: Member) -> list[Reply]:
         """All that has been put into the member's outbox, and what it has to catch up."""
         await wait_all_tasks_blocked()
-        outbox = member.outbox
+        outbox = member.connection.outbox
         data = b""
         while outbox.has_queued:
             data += await outbox.take() or b""

@@ -12,12 +12,14 @@ from attrs import define, evolve, field
 
 from trio_chat import rules
 from trio_chat.errors import Refused, TextTooLong
-from trio_chat.history import SLICE_BYTES, Entry, Key, Place
+from trio_chat.history import SLICE_BYTES, Entry, Key, Move, Place, Token
 from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
 from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Follower, Hub, Member, Room
 from trio_chat.wire import SERVER
+
+_MOVES = {Join: Move.CAME, Leave: Move.WENT}
 
 
 @define(eq=False)
@@ -30,6 +32,7 @@ class _RoomDraft:
     lines: list[bytes] = field(factory=list, init=False)
     present: dict[Name, Follower | None] = field(factory=dict, init=False)  # of those who moved
     came: dict[Follower, int] = field(factory=dict, init=False)
+    came_back: list[Follower] = field(factory=list, init=False)
     went: dict[Follower, int] = field(factory=dict, init=False)
 
     def follower(self, member: Member) -> Follower | None:
@@ -50,13 +53,20 @@ class _RoomDraft:
             raise TextTooLong("with its escapes the text does not fit into a line")
         self.lines.append(line)
         self.last_at = at
-        key = Key(by, post.id) if isinstance(post, Say) and post.id is not None else None
-        return Entry(place, at, key, line)
+        id = post.id if isinstance(post, Say) else None
+        return Entry(place, at, by, line, id, _MOVES.get(type(post)))
 
     def come(self, member: Member, after: int | None, seq: int) -> None:
-        follower = Follower(member, self.room, after)
+        follower = Follower(member, self.room, member.connection.outbox, after)
         self.present[member.name] = follower
         self.came[follower] = seq
+
+    def come_back(self, member: Member, after: int | None) -> None:
+        """Follow again after a lost connection: the others have not seen a leave, and so
+        see no join."""
+        follower = Follower(member, self.room, member.connection.outbox, after)
+        self.present[member.name] = follower
+        self.came_back.append(follower)
 
     def go(self, follower: Follower, seq: int) -> None:
         self.present[follower.member.name] = None
@@ -65,12 +75,15 @@ class _RoomDraft:
     def deliver(self) -> None:
         """Change the room and tell everybody; no await, so nobody sees it half done."""
         self.room.last_at = self.last_at
-        self._move()
         for follower, seq in self.went.items():
             follower.stop(seq, self.first, self.lines)
-        self.room.tell(self.first, self.lines)
+        self._move()
+        if self.lines:
+            self.room.tell(self.first, self.lines)
         for follower, seq in self.came.items():
             follower.start(seq, self.first, self.lines)
+        for follower in self.came_back:
+            follower.resume()
 
     def _move(self) -> None:
         room = self.room
@@ -78,6 +91,7 @@ class _RoomDraft:
             if follower is None:
                 room.members.pop(name, None)
             else:
+                room.live.pop(room.members.get(name, follower), None)
                 room.members[name] = follower
         for moved in (*self.came, *self.went):
             if self.follower(moved.member):
@@ -98,8 +112,8 @@ class Batch:
     now: datetime
     standing: Mapping[Key, Place]
     entries: list[Entry] = field(factory=list, init=False)
+    tokens: dict[Name, Token] = field(factory=dict, init=False)
     _rooms: dict[Name, _RoomDraft] = field(factory=dict, init=False)
-    _new_rooms: int = field(default=0, init=False)
     _joined: dict[Member, int] = field(factory=dict, init=False)  # its rooms, when drafted
     _said: dict[Key, Place] = field(factory=dict, init=False)
     _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
@@ -115,6 +129,10 @@ class Batch:
         else:
             if ack is not None:
                 self._answer(member, ack)
+
+    def renew(self, member: Member) -> None:
+        """Keep the token that `member` has been given to come back with."""
+        self.tokens[member.name] = member.token
 
     def refuse(self, member: Member, post: Post, refusal: Refused) -> None:
         """Answer `post` with no."""
@@ -147,9 +165,14 @@ class Batch:
                 return Ack(str(post.id), place.room, place.seq, again=True)
         draft = self._draft(name)
         follower = draft.follower(member)
+        if isinstance(post, Join) and follower is not None and follower.is_detached:
+            draft.come_back(member, post.after)
+            self._rooms[name] = draft
+            return None if post.id is None else Ack(post.id, name, draft.room.head, again=True)
         logged = rules.decide(post, self._standing(member, name, follower))
         seq = self._stamp(draft, member, logged)
         if isinstance(post, Join):
+            self.renew(member)
             draft.come(member, post.after, seq)
             self._joined[member] = self._rooms_joined(member) + 1
         elif isinstance(post, Leave) and follower is not None:
@@ -192,4 +215,4 @@ class Batch:
         return entry.place.seq
 
     def _answer(self, member: Member, reply: Reply) -> None:
-        self._answers.setdefault(member.outbox, []).append(reply)
+        self._answers.setdefault(member.connection.outbox, []).append(reply)

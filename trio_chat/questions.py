@@ -75,8 +75,8 @@ async def _page_after(question: History, room: Room, after: int, limit: int) -> 
 
 async def _page_before(question: History, room: Room, before: int, limit: int) -> bytes:
     found = await room.history.before(room.name, before, limit)
-    is_cut = not found.more and found.first > 1
-    gap = Gap(room.name, 1, found.first - 1) if is_cut else None
+    is_cut = not found.more and min(found.first, before) > 1
+    gap = Gap(room.name, 1, min(found.first, before) - 1) if is_cut else None
     return page_line(Page(room.name, (), found.more, gap, question.id), found.lines)
 
 

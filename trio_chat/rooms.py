@@ -10,13 +10,18 @@ Nothing here waits, but for the reading of pages. A trio task can only be interr
 an `await`, so each method is one step for everybody else: no lock, and one order.
 """
 
+import hashlib
+import hmac
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
+import trio
 from attrs import define, field
 
 from trio_chat.errors import NameTaken, NoSuchRoom
-from trio_chat.history import History, Slice
+from trio_chat.history import History, Slice, Token
 from trio_chat.messages import Gap
 from trio_chat.names import Name
 from trio_chat.outbox import Format, Outbox
@@ -31,13 +36,31 @@ CATCH_UP_EVENTS = 1000
 DAWN = datetime.min.replace(tzinfo=UTC)
 
 
+class Connection(Protocol):
+    """What a member is reached through."""
+
+    outbox: Outbox
+
+    def cut_off(self, why: str) -> None:
+        """End at once."""
+        ...
+
+
 @define(eq=False)
 class Member:
-    """Somebody who has said hello; `is_gone` once the connection has ended."""
+    """Somebody who has said hello, through one connection or the next.
+
+    `token`: what proves that it comes back. `has_pinged`: it means to stay connected.
+    `lost_at`: since when it has no connection, in trio's time. `is_gone`: it will not
+    come back, its name is free.
+    """
 
     name: Name
-    outbox: Outbox
+    connection: Connection
+    token: Token
     rooms: dict[Name, "Room"] = field(factory=dict, init=False)
+    has_pinged: bool = field(default=False, init=False)
+    lost_at: float | None = field(default=None, init=False)
     is_gone: bool = field(default=False, init=False)
 
 
@@ -59,10 +82,11 @@ class Room:
         shaped: dict[Format, bytes] = {}
         full: list[Follower] = []
         for follower in self.live:
-            shape = follower.member.outbox.format
+            outbox = follower.outbox
+            shape = outbox.format
             if shape not in shaped:
                 shaped[shape] = shape(lines)
-            if not follower.member.outbox.put(shaped[shape]):
+            if not outbox.put(shaped[shape]):
                 full.append(follower)
         for follower in full:
             follower.fall_behind(first - 1)
@@ -78,12 +102,14 @@ class Follower:
 
     member: Member
     room: Room
+    outbox: Outbox
     cursor: int | None = None
     end: int | None = field(default=None, init=False)
 
     @property
-    def outbox(self) -> Outbox:
-        return self.member.outbox
+    def is_detached(self) -> bool:
+        """Has its member come back over another connection, and not resumed this room?"""
+        return self.outbox is not self.member.connection.outbox
 
     def start(self, joined: int, first: int, lines: Sequence[bytes]) -> None:
         """Begin at event `joined`, which stands in this batch, or at an earlier cursor."""
@@ -110,6 +136,14 @@ class Follower:
         elif self.end is None:
             self.room.live[self] = None
 
+    def resume(self) -> None:
+        """Follow over a new connection, from the cursor that the client has."""
+        head = self.room.head if self.end is None else self.end
+        if self.cursor is None or self.cursor < head:
+            self.outbox.fall_behind(self)
+        elif self.end is None:
+            self.room.live[self] = None
+
     def fall_behind(self, cursor: int) -> None:
         """Leave what comes after `cursor` to the log, and to the connection's writer."""
         self.cursor = cursor
@@ -119,6 +153,8 @@ class Follower:
     async def next_page(self) -> tuple[bytes, bool]:
         """The next events from the log, and whether there are more; live if not."""
         page = await self._read()
+        if self.is_detached:
+            return b"", False
         # No await from here on: nothing can be told between this check and the switch.
         head = self.room.head if self.end is None else self.end
         lines = list(page.lines[: max(0, head + 1 - page.first)])
@@ -140,30 +176,64 @@ class Follower:
 
 @define(eq=False)
 class Hub:
-    """The members and rooms of a server."""
+    """The members and rooms of a server. `lost`: those without a connection who may come
+    back, in the order in which they were lost; `has_lost` wakes who waits for one."""
 
     history: History
     members: dict[Name, Member] = field(factory=dict, init=False)
+    lost: dict[Member, None] = field(factory=dict, init=False)
+    has_lost: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     rooms: dict[Name, Room] = field(factory=dict, init=False)
 
-    async def open(self) -> None:
-        """Learn what rooms the history knows."""
+    async def open(self, now: float) -> None:
+        """Learn from the history what rooms there are, and who was in them: whoever was
+        there when the server ended counts as lost `now`."""
         for name, head in (await self.history.heads()).items():
             self.rooms[name] = Room(name, self.history, head.seq, head.at)
+        for stay in await self.history.stays():
+            nowhere = _Nowhere()
+            member = Member(stay.name, nowhere, stay.token)
+            member.has_pinged = True
+            self.members[stay.name] = member
+            for name in stay.rooms:
+                room = member.rooms[name] = self.rooms[name]
+                room.members[stay.name] = Follower(member, room, nowhere.outbox)
+            self.lose(member, now)
 
-    def enter(self, name: Name, outbox: Outbox) -> Member:
-        """Let somebody in.
+    def enter(
+        self, name: Name, token: str | None, connection: Connection
+    ) -> tuple[Member, str]:
+        """Let somebody in, or in again; returns the token with which to come back.
 
-        Raises `NameTaken`.
+        Whoever proves that the name is its own gets it back, with its rooms, and what
+        seems to be its old connection is cut off. Raises `NameTaken`.
         """
-        if name in self.members:
+        fresh = secrets.token_urlsafe(32)
+        member = self.members.get(name)
+        if member is None:
+            member = self.members[name] = Member(name, connection, Token(_hash(fresh)))
+        elif token is not None and _proves(token, member.token):
+            member.connection.cut_off("taken over by a new connection")
+            member.connection = connection
+            member.token = Token(_hash(fresh), previous=_hash(token))
+            member.lost_at = None
+            self.lost.pop(member, None)
+        else:
             raise NameTaken(f"somebody here is called {name}; choose another name")
-        member = self.members[name] = Member(name, outbox)
-        return member
+        return member, fresh
+
+    def lose(self, member: Member, now: float) -> None:
+        """The connection is lost; keep the name and the rooms for a while."""
+        for room in member.rooms.values():
+            room.live.pop(room.members[member.name], None)
+        member.lost_at = now
+        self.lost[member] = None
+        self.has_lost.unpark_all()
 
     def exit(self, member: Member) -> None:
-        """Free the name of somebody whose connection has ended."""
+        """Free the name of somebody who does not come back."""
         member.is_gone = True
+        self.lost.pop(member, None)
         del self.members[member.name]
 
     def find_room(self, name: Name) -> Room:
@@ -175,3 +245,29 @@ class Hub:
         if room is None:
             raise NoSuchRoom(f"there is no room {name}")
         return room
+
+
+def _hash(token: str) -> bytes:
+    # 256 random bits need no salt and no slow hash: there is nothing to guess.
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _proves(token: str, known: Token) -> bool:
+    hashes = (known.current, known.previous or known.current)
+    return any(hmac.compare_digest(_hash(token), one) for one in hashes)
+
+
+def _closed_outbox() -> Outbox:
+    outbox = Outbox()
+    outbox.cut()
+    return outbox
+
+
+@define(eq=False)
+class _Nowhere:
+    """The connection of somebody who has none yet."""
+
+    outbox: Outbox = field(factory=_closed_outbox, init=False)
+
+    def cut_off(self, why: str) -> None:
+        """There is nothing to cut off."""

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.batch import Batch
-from trio_chat.errors import StorageFailed
+from trio_chat.errors import NotStored
 from trio_chat.history import History, Key, Place
 from trio_chat.messages import Post
 from trio_chat.rooms import Hub, Member
@@ -27,6 +27,10 @@ INBOX_SUBMISSIONS = 1024
 BATCH_POSTS = 1000
 """About the most posts in one batch. A batch is encoded and fanned out in one step, so this
 is what bounds how long everything else waits: some 10 ms."""
+
+COME_BACK_WITHIN = 20.0
+"""Seconds in which somebody whose connection was lost keeps the name and the rooms: a
+change of network, a restart of the server."""
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +43,15 @@ def utc_now() -> datetime:
 
 @define(eq=False)
 class Submission:
-    """Posts of one member, to be decided together and in this order; `is_handled` is set
-    once all of them have been answered."""
+    """Posts of one member, to be decided together and in this order.
+
+    `renews`: it has come back, and its new token is to be kept before it is told.
+    `is_handled` is set once all of this is done.
+    """
 
     member: Member
-    posts: Sequence[Post]
+    posts: Sequence[Post] = ()
+    renews: bool = False
     is_handled: trio.Event = field(factory=trio.Event, init=False)
 
 
@@ -76,6 +84,17 @@ class Sequencer:
             with suppress(trio.WouldBlock):  # full: then it is awake
                 self._send.send_nowait(None)
 
+    async def see_off_the_lost(self) -> None:
+        """Have those leave who have not come back in time, until cancelled."""
+        while True:
+            while not self.hub.lost:
+                await self.hub.has_lost.park()
+            member = next(iter(self.hub.lost))
+            assert member.lost_at is not None, "who is lost has been lost at some time"
+            await trio.sleep_until(member.lost_at + COME_BACK_WITHIN)
+            if member in self.hub.lost and _is_overdue(member):
+                self.depart(member)
+
     async def run(self) -> None:
         """Make order until cancelled."""
         while True:
@@ -97,7 +116,7 @@ class Sequencer:
         draft = partial(self._draft, submissions, departed)
         try:
             batch = await self._commit(draft)
-        except StorageFailed as failure:
+        except NotStored as failure:
             log.warning("not stored", extra={"error": str(failure)})
             batch = self._refusal(submissions, failure)
         else:
@@ -113,7 +132,9 @@ class Sequencer:
         standing: dict[Key, Place] = {}
         while True:
             batch = draft(standing)
-            found = await self.history.append(batch.entries) if batch.entries else {}
+            if not batch.entries and not batch.tokens:
+                return batch
+            found = await self.history.append(batch.entries, batch.tokens)
             if not found:
                 return batch
             standing.update(found)
@@ -129,13 +150,21 @@ class Sequencer:
         for member in departed:
             batch.depart(member)
         for submission in submissions:
+            if submission.renews:
+                batch.renew(submission.member)
             for post in submission.posts:
                 batch.post(submission.member, post)
         return batch
 
-    def _refusal(self, submissions: Sequence[Submission], failure: StorageFailed) -> Batch:
+    def _refusal(self, submissions: Sequence[Submission], failure: NotStored) -> Batch:
         batch = Batch(self.hub, self.now(), {})
         for submission in submissions:
             for post in submission.posts:
                 batch.refuse(submission.member, post, failure)
         return batch
+
+
+def _is_overdue(member: Member) -> bool:
+    return (
+        member.lost_at is not None and member.lost_at + COME_BACK_WITHIN <= trio.current_time()
+    )

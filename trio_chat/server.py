@@ -78,9 +78,10 @@ class Server:
 
         Raises `SetupError` if it can't listen.
         """
-        await self._hub.open()
+        await self._hub.open(trio.current_time())
         async with trio.open_nursery() as house:
             house.start_soon(self._sequencer.run)
+            house.start_soon(self._sequencer.see_off_the_lost)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
                     addresses = await doors.start(

@@ -12,7 +12,6 @@ from here, after the posts that came before them; a pong is given at once.
 import itertools
 import logging
 import math
-import secrets
 from importlib.metadata import version
 from typing import assert_never
 
@@ -37,6 +36,7 @@ from trio_chat.messages import (
     Reply,
     Request,
     Rooms,
+    RoomState,
     Say,
     Welcome,
     Who,
@@ -109,9 +109,10 @@ class Session:
     number: int = field(factory=lambda: next(_numbers), init=False)
     _lines: LineBuffer = field(factory=LineBuffer, init=False)
     _pace: Pace = field(init=False)
+    _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _member: Member | None = field(default=None, init=False)
-    _has_pinged: bool = field(default=False, init=False)
+    _fell_silent: bool = field(default=False, init=False)
     _posts: list[Post] = field(factory=list, init=False)
     _submission: Submission | None = field(default=None, init=False)
     _farewell: Goodbye | None = field(default=None, init=False)
@@ -127,20 +128,34 @@ class Session:
     async def run(self) -> None:
         """Serve the connection to its end."""
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._deliver)
-                await self._listen()
+            with self._life:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._deliver)
+                    await self._listen()
         except* LinkLost as lost:
             self._note("link lost", why=str(lost.exceptions[0]))
         except* Exception:
             log.exception("bug: a session died", extra={"link": self.number})
         finally:
             self.outbox.cut()
-            if self._member is not None:
-                self.sequencer.depart(self._member)
+            if self._member is not None and self._member.connection is self:
+                self._lose(self._member)
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
                 await self._hang_up()
             self._note("closed")
+
+    def cut_off(self, why: str) -> None:
+        """End at once, without a word."""
+        self.outbox.cut()
+        self._life.cancel(reason=why)
+
+    def _lose(self, member: Member) -> None:
+        """The connection is over. Who pings means to stay, and is expected back; who does
+        not, such as nc, has hung up; and who was silent for long has been waited for."""
+        if member.has_pinged and member.rooms and not self._fell_silent:
+            self.hub.lose(member, trio.current_time())
+        else:
+            self.sequencer.depart(member)
 
     def _note(self, what: str, **fields: object) -> None:
         log.info(what, extra={"link": self.number, **fields})
@@ -160,6 +175,7 @@ class Session:
             return self._farewell
         if self._member is None:
             return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
+        self._fell_silent = True
         self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
         return self._farewell
 
@@ -175,21 +191,22 @@ class Session:
             await self._submit()
 
     async def _receive(self) -> bytes:
-        if self._has_pinged:
+        pings = self._member is not None and self._member.has_pinged
+        if pings:
             self._listening.deadline = trio.current_time() + SILENCE
         try:
             return bytes(await self.stream.receive_some(CHUNK_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("connection reset") from exc
         finally:
-            if self._has_pinged:
+            if pings:
                 self._listening.deadline = math.inf  # not while it is us who keep it waiting
 
     async def _hear(self, line: bytes) -> None:
         try:
             request = SERVER.decode(line)
             if self._member is None:
-                self._greet(request)
+                await self._greet(request)
             else:
                 await self._heed(request, self._member)
         except (WireError, Refused) as error:
@@ -197,32 +214,34 @@ class Session:
                 raise  # a browser that is made to post here says no hello first
             await self._reply_to(error)
 
-    def _greet(self, request: Request) -> None:
+    async def _greet(self, request: Request) -> None:
         if not isinstance(request, Hello):
             raise errors.HelloFirst("say hello first")
         if request.v != VERSION:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
-        self._member = self.hub.enter(name, self.outbox)
+        self._member, token = self.hub.enter(name, request.token, self)
         self._listening.deadline = math.inf
         self._note("hello", who=name, client=request.client)
-        welcome = Welcome(
-            VERSION,
-            SERVER_NAME,
-            name,
-            secrets.token_urlsafe(32),
-            self.hub.history.epoch,
-            self.settings.limits,
-            id=request.id,
+        if self._member.rooms:
+            self._submission = Submission(self._member, renews=True)
+            await self.sequencer.submit(self._submission)
+            await self._settled()
+        self.outbox.answer(self._encode(self._welcome(self._member, token, request.id)))
+
+    def _welcome(self, member: Member, token: str, id: str | None) -> Welcome:
+        rooms = tuple(RoomState(room.name, room.head) for room in member.rooms.values())
+        epoch = self.hub.history.epoch
+        return Welcome(
+            VERSION, SERVER_NAME, member.name, token, epoch, self.settings.limits, rooms, id
         )
-        self.outbox.answer(self._encode(welcome))
 
     async def _heed(self, request: Request, member: Member) -> None:
         match request:
             case Join() | Say() | Leave():
                 self._posts.append(request)
             case Ping():
-                self._has_pinged = True
+                member.has_pinged = True
                 await self.outbox.room()
                 self.outbox.answer(self._encode(Pong(request.id)))
             case History() | Who() | Rooms():
