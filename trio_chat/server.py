@@ -16,8 +16,9 @@ from trio_chat.sequencer import Sequencer
 from trio_chat.session import Session, Settings
 from trio_chat.wire import SERVER
 
-GRACE = 4.0
-"""Seconds that the sessions have for their last words when the server closes."""
+GRACE = 3.0
+"""Seconds that the sessions have for their last words when the server closes; with the
+second in which they hang up, and the last commit, it is over within five."""
 
 RETRY = 1.0
 """Seconds after which a client is told to come back when the server closes."""
@@ -26,16 +27,20 @@ SPARE_FILES = 64
 """Descriptors kept for the database, the log and the listeners. Without them `accept`
 fails, and clients hang that believe to be connected."""
 
+MOST_CONNECTIONS = 65_536
+"""The most connections where the system sets no limit."""
+
 log = logging.getLogger(__name__)
 
 
 def most_connections() -> int:
     """How many connections there may be: what the system allows, less a reserve."""
     if sys.platform == "win32":
-        return 10_000
+        return MOST_CONNECTIONS
     import resource  # noqa: PLC0415 # there is none on Windows
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else files - SPARE_FILES
 
 
 @frozen
@@ -82,6 +87,7 @@ class Server:
         async with trio.open_nursery() as house:
             house.start_soon(self._sequencer.run)
             house.start_soon(self._sequencer.see_off_the_lost)
+            house.start_soon(self.history.maintain)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
                     addresses = await doors.start(

@@ -116,6 +116,10 @@ class History(Protocol):
         """Names this history; another one has another epoch."""
         ...
 
+    async def maintain(self) -> None:
+        """What has to be done now and then, in the background, until cancelled."""
+        ...
+
     async def heads(self) -> Mapping[Name, Head]:
         """Each room's newest event."""
         ...

@@ -46,6 +46,9 @@ class MemoryHistory:
     _logs: dict[Name, _Log] = field(factory=dict, init=False)
     _places: dict[Key, Place] = field(factory=dict, init=False)
 
+    async def maintain(self) -> None:
+        await trio.sleep_forever()
+
     async def heads(self) -> Mapping[Name, Head]:
         await trio.lowlevel.checkpoint()
         return {room: Head(log.last, log.entries[-1].at) for room, log in self._logs.items()}

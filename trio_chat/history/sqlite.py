@@ -9,17 +9,19 @@ restart it is what the log says.
 """
 
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_chat.errors import Busy, NotStored, SetupError, StorageFailed, StorageFull
 from trio_chat.history import (
@@ -37,6 +39,8 @@ from trio_chat.history import (
 from trio_chat.names import Name
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 Sync = Literal["full", "normal"]
 
@@ -79,20 +83,40 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
+PRUNE_EVERY = 60.0
+"""Seconds between two looks for what is too old to be kept."""
+
+PRUNED_ROWS = 500
+"""How many events are deleted in one transaction: a few ms in which nobody is acked."""
+
 _MAGIC = b"SQLite format 3\0"
 
 
+@frozen
+class Retention:
+    """What is kept: events younger than `age`, and the newest `events` of each room; None
+    keeps all."""
+
+    age: timedelta | None = None
+    events: int | None = None
+
+
+KEEP_ALL = Retention()
+
+
 @asynccontextmanager
-async def open_sqlite(path: Path, *, sync: Sync = "full") -> AsyncIterator["SqliteHistory"]:
+async def open_sqlite(
+    path: Path, *, sync: Sync = "full", retention: Retention = KEEP_ALL
+) -> AsyncIterator["SqliteHistory"]:
     """The history in the file `path`, which is made if it does not exist.
 
     `sync`: "full" survives a power cut; with "normal" the last commits may be lost in one,
-    though never in a crash of the program.
+    though never in a crash of the program. `retention`: what is kept.
 
     Raises `SetupError` if the file is not ours, is damaged, or is in use.
     """
     with _lock(path):
-        history = await trio.to_thread.run_sync(_open, path, sync)
+        history = await trio.to_thread.run_sync(_open, path, sync, retention)
         try:
             yield history
         finally:
@@ -122,7 +146,7 @@ def _lock(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _open(path: Path, sync: Sync) -> "SqliteHistory":
+def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
     _refuse_foreign(path)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -132,7 +156,7 @@ def _open(path: Path, sync: Sync) -> "SqliteHistory":
     except (OSError, sqlite3.Error) as exc:
         raise SetupError(f"can't open {path}: {exc}") from exc
     try:
-        return _prepare(db, sync)
+        return _prepare(db, sync, retention)
     except sqlite3.Error as exc:
         db.close()
         raise SetupError(_damaged(path, str(exc))) from exc
@@ -160,7 +184,7 @@ def _damaged(path: Path, why: str) -> str:
     )
 
 
-def _prepare(db: sqlite3.Connection, sync: Sync) -> "SqliteHistory":
+def _prepare(db: sqlite3.Connection, sync: Sync, retention: Retention) -> "SqliteHistory":
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     if db.execute("PRAGMA user_version").fetchone() == (0,):
@@ -169,7 +193,7 @@ def _prepare(db: sqlite3.Connection, sync: Sync) -> "SqliteHistory":
     db.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
     (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
     rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
-    return SqliteHistory(db, epoch, rooms)
+    return SqliteHistory(db, epoch, rooms, retention)
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -209,7 +233,25 @@ class SqliteHistory:
     _db: sqlite3.Connection
     epoch: str
     _rooms: dict[Name, int]
+    _retention: Retention
     _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def maintain(self) -> None:
+        while True:
+            try:
+                await self.prune(datetime.now(UTC))
+            except NotStored as exc:
+                log.warning("not pruned", extra={"error": str(exc)})
+            await trio.sleep(PRUNE_EVERY)
+
+    async def prune(self, now: datetime) -> int:
+        """Delete what is not kept any longer; how many events that were."""
+        deleted = 0
+        for room in list(self._rooms.values()):
+            for delete in (self._delete_old, self._delete_excess):
+                while count := await self._run(partial(delete, room, now)):
+                    deleted += count
+        return deleted
 
     async def heads(self) -> Mapping[Name, Head]:
         return await self._run(self._heads)
@@ -271,6 +313,29 @@ class SqliteHistory:
             return standing
         self._rooms |= rooms
         return {}
+
+    def _delete_old(self, room: int, now: datetime) -> int:
+        if self._retention.age is None:
+            return 0
+        # Within a room time never goes back, so what is old comes first.
+        return self._delete(
+            "at < ?2",
+            [room, _to_ms(now - self._retention.age), PRUNED_ROWS],
+        )
+
+    def _delete_excess(self, room: int, _: datetime) -> int:
+        if self._retention.events is None:
+            return 0
+        return self._delete(
+            "seq <= (SELECT head - ?2 FROM rooms WHERE id = ?1)",
+            [room, self._retention.events, PRUNED_ROWS],
+        )
+
+    def _delete(self, condition: str, values: Sequence[int]) -> int:
+        oldest = "SELECT seq FROM events WHERE room = ?1 ORDER BY seq LIMIT ?3"
+        statement = f"DELETE FROM events WHERE room = ?1 AND seq IN ({oldest}) AND {condition}"  # noqa: S608 # our own words
+        with _transaction(self._db):
+            return self._db.execute(statement, values).rowcount
 
     def _advance_rooms(self, entries: Iterable[Entry]) -> dict[Name, int]:
         newest = {entry.place.room: entry for entry in entries}
