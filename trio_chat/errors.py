@@ -21,16 +21,18 @@ class ChatError(Exception):
 
 
 class _Coded(ChatError):
+    """What travels as an Error line; `id` is that of the request that it answers."""
+
     code: ClassVar[str]
     ends_link: ClassVar[bool] = False
-
-
-class WireError(_Coded):
-    """The peer sent something that is not the protocol; `id` is that of the request."""
 
     def __init__(self, text: str, id: str | None = None) -> None:
         super().__init__(text)
         self.id = id
+
+
+class WireError(_Coded):
+    """The peer sent something that is not the protocol."""
 
 
 class NotJson(WireError):

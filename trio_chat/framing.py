@@ -8,7 +8,8 @@ from trio_chat.errors import LineTooLong
 
 LINE_BYTES = 64 * 1024
 """The longest line, end included. Decoding one takes below 6 ms, so that no peer can
-hold up the others with a single line; a text of 16 KiB fits with every escape in use."""
+hold up the others with a single line; a text of 16 KiB fits even if each
+character is escaped with a backslash."""
 
 
 @define

@@ -221,7 +221,8 @@ class Ack:
     """A post stands in the room's log, as its event `seq`.
 
     Answers every `Say`, and every `Join` and `Leave` that carries an `id`. `again`: it had
-    been there before, this was a resend.
+    been there before: this was a resend, or the join of somebody who came back in time,
+    which makes no event; `seq` is the room's newest then.
     """
 
     id: str

@@ -12,7 +12,8 @@ from trio_chat.messages import Join, Leave, Post, Say
 from trio_chat.names import Name
 
 TEXT_BYTES = 16 * 1024
-"""The longest text: about eight pages. With every escape it still fits into a line."""
+"""The longest text: about eight pages. It fits into a line, unless most of it is control
+characters, which take six bytes each on the wire."""
 
 ROOMS_EACH = 100
 """The most rooms of one connection: more than anybody reads, few enough to remember."""

@@ -203,15 +203,20 @@ class Session:
                 self._listening.deadline = math.inf  # not while it is us who keep it waiting
 
     async def _hear(self, line: bytes) -> None:
+        id = None
         try:
             request = SERVER.decode(line)
+            id = request.id
             if self._member is None:
                 await self._greet(request)
             else:
                 await self._heed(request, self._member)
         except (WireError, Refused) as error:
-            if error.ends_link or (self._member is None and isinstance(error, errors.NotJson)):
-                raise  # a browser that is made to post here says no hello first
+            error.id = error.id or id
+            # A browser that is made to post here says no hello first.
+            is_stranger = self._member is None and isinstance(error, errors.NotJson)
+            if error.ends_link or is_stranger:
+                raise
             await self._reply_to(error)
 
     async def _greet(self, request: Request) -> None:
@@ -248,10 +253,7 @@ class Session:
                 await self._submit()
                 await self._settled()
                 await self.outbox.room()
-                try:
-                    lines = await questions.answer(request, self.hub)
-                except Refused as refusal:
-                    lines = [SERVER.encode(Error(refusal.code, str(refusal), request.id))]
+                lines = await questions.answer(request, self.hub)
                 self.outbox.answer(self.outbox.format(lines))
             case Hello():
                 raise errors.HelloTwice(f"you are {member.name} already")
@@ -262,8 +264,7 @@ class Session:
         await self._submit()
         await self._settled()
         await self.outbox.room()
-        id = error.id if isinstance(error, WireError) else None
-        self.outbox.answer(self._encode(Error(error.code, str(error), id)))
+        self.outbox.answer(self._encode(Error(error.code, str(error), error.id)))
 
     async def _submit(self) -> None:
         """Hand what was heard to the sequencer, no faster than the peer may speak."""

@@ -99,7 +99,8 @@ def _find(
 
 def _id_of(fields: dict[str, Any]) -> str | None:
     id = fields.get("id")
-    return id if isinstance(id, str) and len(id) <= ID_CHARS else None
+    is_id = isinstance(id, str) and len(id) <= ID_CHARS and "\0" not in id
+    return id if is_id else None
 
 
 def _tagged(cls: type, converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
