@@ -86,9 +86,13 @@ class Chat:
         `after`: the last `seq` that one has; what came later is shown. By default the
         newest 50 events are.
         """
+        receipt = await self._calls.begin(Join(room, after, id=next(self._ids)))
+        # No await up to the send: a new connection resumes every room that has a cursor,
+        # unless its join is under way.
         cursor = self._feed.cursors.setdefault(room, Cursor(after))
+        self._lifeline.send(receipt.line)
         try:
-            return _seq_of(await self._ask(Join(room, after, id=next(self._ids))))
+            return _seq_of(await receipt.wait())
         except Refused:
             if not cursor.is_joined:
                 self._feed.cursors.pop(room, None)

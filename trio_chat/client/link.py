@@ -24,8 +24,9 @@ async def dial_tcp(host: str, port: int) -> trio.abc.Stream:
     """A connection to a server. Raises `LinkLost`."""
     try:
         stream = await trio.open_tcp_stream(host, port)
-    except OSError as exc:
-        raise LinkLost(f"no server answers at {host}:{port}") from exc
+    except (OSError, UnicodeError) as exc:  # the latter for what can't be a host's name
+        where = f"[{host}]" if ":" in host else host
+        raise LinkLost(f"no server answers at {where}:{port}") from exc
     # A cable that is pulled while a text is under way.
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return stream
