@@ -1,0 +1,204 @@
+"""JSON Schema of the protocol, made from the message classes, with golden lines.
+
+For those who write a client in another language, and for generators of code. It says of
+every object whether the codec takes it; what makes a line of an object (UTF-8, its length,
+no nesting beyond reason) is the codec's and the framing's business.
+"""
+
+import inspect
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import attrs
+
+from trio_chat.messages import (
+    VERSION,
+    Ack,
+    Error,
+    Event,
+    Gap,
+    Goodbye,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Limits,
+    MaxChars,
+    Members,
+    Page,
+    Ping,
+    Pong,
+    Reply,
+    Request,
+    RoomInfo,
+    RoomList,
+    Rooms,
+    RoomState,
+    Say,
+    Welcome,
+    Who,
+)
+from trio_chat.wire import CLIENT, MAX_INT, SERVER, tag
+
+Schema = dict[str, object]
+
+MESSAGES: tuple[type, ...] = (*get_args(Request), *get_args(Reply))
+"""The classes that are lines of their own, and so have a `type`."""
+
+PARTS = (Limits, RoomState, RoomInfo)
+"""The classes that stand only inside others."""
+
+_DESCRIPTION = """The lines of the trio_chat protocol, one JSON object each.
+
+`Request` is what a client sends and `Reply` what a server sends. Unknown fields are to be
+ignored. A field that is not required has its default where it is left out; the writer
+leaves it out then. An integer is written without a fraction or an exponent: 1, not 1.0."""
+
+
+def schema() -> Schema:
+    """The JSON Schema (draft 2020-12) of version 1 of the protocol.
+
+    It takes any message. `$defs` has each class by its name, with its golden lines as
+    `examples`, and the unions `Request` and `Reply`.
+    """
+    unions: Schema = {
+        "Request": _one_of(get_args(Request), "What a client may send."),
+        "Reply": _one_of(get_args(Reply), "What a server may send."),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:trio-chat:protocol:{VERSION}",
+        "title": f"trio_chat protocol, version {VERSION}",
+        "description": _DESCRIPTION,
+        "oneOf": [_ref(union) for union in unions],
+        "$defs": unions | {cls.__name__: _object(cls) for cls in (*MESSAGES, *PARTS)},
+    }
+
+
+# ---------------------------------------------------------------- classes
+
+
+def _object(cls: type) -> Schema:
+    fields = attrs.fields(cls)
+    # A tag is required inside other messages too: the codec doesn't need it where the class
+    # is certain, but always writes it.
+    tagged: Schema = {"type": {"const": tag(cls)}} if cls in MESSAGES else {}
+    needed = [field.name for field in fields if field.default is attrs.NOTHING]
+    return {
+        "type": "object",
+        "description": inspect.getdoc(cls),
+        "properties": tagged | {field.name: _field(field) for field in fields},
+        "required": [*tagged, *needed],
+        "examples": [_example(value) for value in GOLDEN if value.__class__ is cls],
+    }
+
+
+def _field(field: "attrs.Attribute[Any]") -> Schema:
+    """The values of a field; a default of null says no more than that it may be left out."""
+    if field.default in (attrs.NOTHING, None):
+        return _values(field.type)
+    return _values(field.type) | {"default": field.default}
+
+
+def _one_of(classes: Iterable[type], description: str) -> Schema:
+    return {"description": description, "oneOf": [_ref(cls.__name__) for cls in classes]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+# ---------------------------------------------------------------- values
+
+_PLAIN: dict[Any, Schema] = {
+    NoneType: {"type": "null"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer", "minimum": 0, "maximum": MAX_INT},
+    float: {"type": "number"},
+    str: {"type": "string", "pattern": "^[^\\u0000]*$"},
+    datetime: {"type": "string", "format": "date-time"},
+}
+
+
+def _values(kind: Any) -> Schema:
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _limited(*get_args(kind))
+    if origin is tuple:
+        return {"type": "array", "items": _values(get_args(kind)[0])}
+    if origin in (Union, UnionType):
+        # Never two at once: types differ, and of messages the tags.
+        return {"oneOf": [_values(choice) for choice in get_args(kind)]}
+    return _ref(kind.__name__) if attrs.has(kind) else dict(_PLAIN[kind])
+
+
+def _limited(kind: Any, *marks: object) -> Schema:
+    (limit,) = (mark.limit for mark in marks if isinstance(mark, MaxChars))
+    return _values(kind) | {"maxLength": limit}
+
+
+# ---------------------------------------------------------------- golden lines
+
+_LIMITS = Limits(
+    line=65536, text=16384, name=32, rooms=100, page=100, rate=10.0, burst=50, silence=45.0
+)
+_STATE = RoomState("lobby", head=12)
+_INFO = RoomInfo("lobby", members=2, head=12)
+_TOKEN = "0DNqCgqPuYz8zLqcFhZ1k4n5hmHQAQFqvOAYd3Yf7Xo"  # noqa: S105 # nobody's
+_AT = datetime(2026, 11, 20, 18, 0, 0, 123_000, tzinfo=UTC)
+_SAID = Event(12, _AT, "alice", Say("lobby", "hi", id="c1"))
+
+GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
+    Hello("alice"),
+    Hello("alice", token=_TOKEN, client="nc 1.0", id="h"),
+    Join("lobby"),
+    Join("lobby", after=11, id="j"),
+    Join("vault", key="sesame"),
+    Say("lobby", "hi", id="c1"),
+    Say("lobby", 'two\nlines, a " and a \u2028 …'),
+    Leave("lobby"),
+    Leave("lobby", lost=True),
+    History("lobby", id="p"),
+    History("lobby", before=8, limit=100),
+    History("lobby", after=12),
+    Who("lobby"),
+    Rooms(),
+    Ping(id="7"),
+    Welcome(
+        VERSION, "trio_chat 0.1.0", "alice", _TOKEN, "kzP3vQ1bXo7tYw4m", _LIMITS, (_STATE,), "h"
+    ),
+    _SAID,
+    Event(11, _AT, "alice", Join("lobby", id="j")),
+    Event(13, _AT, "alice", Leave("lobby", lost=True)),
+    Ack("c1", "lobby", 12),
+    Ack("c1", "lobby", 12, again=True),
+    Gap("lobby", 1, 10),
+    Page("lobby", (_SAID,), more=False, gap=Gap("lobby", 1, 10), id="p"),
+    Members("lobby", ("alice",), more=True, id="w"),
+    Members("lobby", ("bob",), id="w"),
+    RoomList((_INFO,), more=True),
+    RoomList(()),
+    Pong(id="7"),
+    Error("not_in_room", "you are not in lobby; join it first", id="c1"),
+    Goodbye("the server is closing", retry=1.0),
+    _LIMITS,
+    _STATE,
+    _INFO,
+)
+"""At least one of each class."""
+
+
+def _example(value: Request | Reply | Limits | RoomState | RoomInfo) -> object:
+    if isinstance(value, PARTS):
+        return attrs.asdict(value)
+    return json.loads(golden_line(value))
+
+
+def golden_line(message: Request | Reply) -> bytes:
+    """The line of a message, as its sender writes it."""
+    if isinstance(message, Request):
+        return CLIENT.encode(message)
+    return SERVER.encode(message)
