@@ -1,0 +1,510 @@
+"""The person at a terminal, without one: keys come from a pipe, what is drawn is recorded."""
+
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, field
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from trio_chat.client.chat import Chat
+from trio_chat.client.lifeline import State
+from trio_chat.client.terminal import HINT, NAMES, STYLE, WAITING, Screen, run_terminal
+from trio_chat.client.view import NAME_COLOURS, notice
+from trio_chat.errors import AlreadyInRoom, BadName, LinkLost, TextTooLong
+from trio_chat.messages import Event, Limits, Page, RoomInfo, Say
+from trio_chat.testing import running_server
+
+ERASED = "\f"
+PASTE = "\x1b[200~{}\x1b[201~"
+CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
+
+
+class Bell:
+    """Wakes those who wait for something that happens elsewhere, in a thread maybe."""
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        self._token.run_sync_soon(self._ring, idempotent=True)
+
+    def _ring(self) -> None:
+        self._rung.set()
+        self._rung = trio.Event()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            await self._rung.wait()
+
+
+class Recorder(DummyOutput):
+    """Keeps what is drawn: text only, in the order in which it is written."""
+
+    def __init__(self, bell: Bell) -> None:
+        self.drawn: list[str] = []
+        self._listeners = bell
+
+    def write(self, data: str) -> None:
+        self.drawn.append(data)
+
+    def write_raw(self, data: str) -> None:
+        self.write(data)
+
+    def erase_down(self) -> None:
+        self.write(ERASED)
+
+    def flush(self) -> None:
+        self._listeners.ring()
+
+
+@define(eq=False)
+class Desk:
+    """A keyboard and a screen, and a chat."""
+
+    bell: Bell
+    keys: PipeInput
+    output: Recorder
+    chat: "FakeChat"
+
+    @property
+    def text(self) -> str:
+        """All that was ever drawn."""
+        return "".join(self.output.drawn)
+
+    @property
+    def prompt(self) -> str:
+        """The prompt and what is typed there, as it was last drawn as a whole."""
+        return self.text.rpartition(ERASED)[2].rpartition("\n")[2].strip()
+
+    def type(self, *keys: str) -> None:
+        self.keys.send_text("".join(keys))
+
+    async def see(self, wanted: str) -> None:
+        await self.until(lambda: wanted in self.text)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        await self.bell.until(is_so)
+
+    @asynccontextmanager
+    async def sitting(self, screen: Screen | None = None) -> AsyncIterator[trio.Event]:
+        """Somebody sits here, in the lobby; the event is set when they have left."""
+        left = trio.Event()
+
+        async def sit() -> None:
+            await run_terminal(cast("Chat", self.chat), "lobby", screen=screen)
+            left.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sit)
+            await self.see("lobby>")
+            yield left
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    await trio.lowlevel.checkpoint()  # async for the sake of trio's token
+    bell = Bell()
+    output = Recorder(bell)
+    with create_pipe_input() as keys, create_app_session(input=keys, output=output):
+        yield Desk(bell, keys, output, FakeChat(bell))
+
+
+@define(eq=False)
+class FakeChat:
+    """A chat that notes what it is asked for, and shows what is put into it."""
+
+    bell: Bell
+    name: str = "alice"
+    asked: list[tuple[object, ...]] = field(factory=list)
+    is_answering: bool = True
+    _send: trio.MemorySendChannel[Event] = field(init=False)
+    _receive: trio.MemoryReceiveChannel[Event] = field(init=False)
+
+    class welcome:  # noqa: N801 # looks like the field
+        epoch = "one"
+        limits = Limits(65536, 100, 32, 100, 100, 0, 0, 45)
+
+    def __attrs_post_init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel(1000)
+
+    @property
+    def said(self) -> list[object]:
+        return [text for what, _, *rest in self.asked if what == "say" for text in rest]
+
+    def hear(self, text: str, by: str = "bob") -> None:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        self._send.send_nowait(Event(1, at, by, Say("lobby", text)))
+
+    def lose(self) -> None:
+        self._send.close()
+
+    async def join(self, room: str) -> int:
+        if room == "locked":
+            raise AlreadyInRoom("you can't")
+        return await self._note("join", room)
+
+    async def say(self, room: str, text: str) -> int:
+        if text == "lose me":
+            self.hear("famous last words")
+            self.lose()
+            raise LinkLost("no server any more")
+        if text == "refuse me":
+            raise TextTooLong("too \x1b[2J long")
+        return await self._note("say", room, text)
+
+    async def leave(self, room: str) -> int:
+        return await self._note("leave", room)
+
+    async def who(self, room: str) -> tuple[str, ...]:
+        await self._note("who", room)
+        return ("alice", "carol")
+
+    async def rooms(self) -> tuple[RoomInfo, ...]:
+        await self._note("rooms", "")
+        return (RoomInfo("lobby", 2, 7),)
+
+    async def history(self, room: str, *, before: int | None, limit: int) -> Page:
+        await self._note("history", room, before, limit)
+        return Page(room, (), more=False)
+
+    async def _note(self, *asked: object) -> int:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(asked)
+        self.bell.ring()
+        if not self.is_answering:
+            await trio.sleep_forever()
+        await trio.testing.wait_all_tasks_blocked()  # a server is never the first to be ready
+        return 1
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for event in self._receive:
+            yield event
+        raise LinkLost("no server any more")
+
+
+# ---------------------------------------------------------------- typing
+
+
+async def test_a_line_is_said(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("hello", ENTER, "there", ENTER)
+        await desk.until(lambda: desk.chat.said == ["hello", "there"])
+
+
+async def test_half_typed_text_survives_what_arrives(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("half a ")
+        await desk.see("half a")
+        for number in range(20):
+            desk.chat.hear(f"message {number}")
+        await desk.see("message 19")
+        await desk.until(lambda: desk.prompt == "lobby> half a")
+        desk.type("line", ENTER)
+        await desk.until(lambda: desk.chat.said == ["half a line"])
+
+
+async def test_a_pasted_block_is_one_message(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type(PASTE.format("def f():\r\treturn 1\r\r/quit\r"))
+        await desk.see("/quit")
+        assert desk.chat.said == []
+        desk.type(ENTER)
+        await desk.until(lambda: desk.chat.said == ["def f():\n\treturn 1\n\n/quit"])
+
+
+async def test_alt_enter_begins_a_new_line(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("one", ALT_ENTER, "two", ENTER)
+        await desk.until(lambda: desk.chat.said == ["one\ntwo"])
+
+
+async def test_ctrl_c_keeps_what_is_half_typed(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("precious", CTRL_C)
+        await desk.see(HINT)
+        desk.type(" words", ENTER)
+        await desk.until(lambda: desk.chat.said == ["precious words"])
+
+
+async def test_what_was_typed_can_be_had_back(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("again", ENTER)
+        await desk.until(lambda: desk.chat.said == ["again"])
+        before = len(desk.text)
+        desk.type(UP)
+        await desk.until(lambda: "again" in desk.text[before:])
+        desk.type(ENTER)
+        await desk.until(lambda: desk.chat.said == ["again", "again"])
+
+
+async def test_bytes_that_are_no_text_can_be_said(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.keys.send_bytes(b"a\xffb\r")
+        await desk.until(lambda: len(desk.chat.said) == 1)
+        str(desk.chat.said[0]).encode()
+
+
+async def test_tab_completes(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.chat.hear("hi", by="bartholomew")
+        await desk.see("hi")
+        desk.type("bar\tyes", ENTER)
+        await desk.until(lambda: desk.chat.said == ["bartholomew: yes"])
+        desk.type("/h\t\t")
+        await desk.see("/help  /history")
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("/join Garden", ("join", "garden")),
+        ("/who", ("who", "lobby")),
+        ("/who den", ("who", "den")),
+        ("/rooms", ("rooms", "")),
+        ("/history 7", ("history", "lobby", None, 7)),
+        ("/history 999", ("history", "lobby", None, 100)),
+        ("/leave", ("leave", "lobby")),
+        ("//x", ("say", "lobby", "/x")),
+    ],
+)
+async def test_commands_are_obeyed(desk: Desk, typed: str, asked: tuple[object, ...]) -> None:
+    async with desk.sitting():
+        desk.type(typed, ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == asked)
+
+
+async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/join garden", ENTER)
+        await desk.see("garden>")
+        desk.type("hi", ENTER, "/leave", ENTER)
+        await desk.until(lambda: "lobby>" in desk.text.rpartition("garden")[2])
+        desk.type("back", ENTER, "/join garden", ENTER, "/join lobby", ENTER, "here", ENTER)
+        await desk.until(lambda: len(desk.chat.said) == 3)
+    assert [asked for asked in desk.chat.asked if asked[0] == "say"] == [
+        ("say", "garden", "hi"),
+        ("say", "lobby", "back"),
+        ("say", "lobby", "here"),
+    ]
+    assert desk.chat.asked.count(("join", "lobby")) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("/jion x", "did you mean /join?"),
+        ("/join", "/join ROOM"),
+        ("/join Ünited", "a name is a letter"),
+        ("/join locked", "you can't"),
+        ("refuse me", "not said: refuse me: too \ufffd[2J long"),
+        ("x" * 101, "a text may have 100 bytes"),
+        ("/help", "begin a new line"),
+        ("/rooms", "lobby  2 here, 7 events"),
+        ("/who", "2 in lobby: "),
+        ("/history", "there is nothing earlier in lobby"),
+    ],
+)
+async def test_answers_are_shown(desk: Desk, typed: str, shown: str) -> None:
+    async with desk.sitting():
+        desk.type(typed, ENTER)
+        await desk.see(shown)
+        desk.type("fine", ENTER)
+        await desk.until(lambda: desk.chat.said == ["fine"])
+
+
+async def test_in_no_room_nothing_can_be_said(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/leave", ENTER, "hello?", ENTER)
+        await desk.see("not said: hello?: you are in no room")
+
+
+# ---------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize("keys", ["/quit\r", "quit\r", CTRL_D])
+async def test_leaving(desk: Desk, keys: str) -> None:
+    async with desk.sitting() as left:
+        desk.type("/join garden", ENTER, keys)
+        await left.wait()
+    assert desk.chat.asked[-2:] == [("leave", "garden"), ("leave", "lobby")]
+
+
+async def test_ctrl_d_does_not_lose_what_is_half_typed(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("precious", CTRL_D, ENTER)
+        await desk.until(lambda: desk.chat.said == ["precious"])
+
+
+async def test_a_terminal_that_is_gone_is_a_leave(desk: Desk) -> None:
+    async with desk.sitting() as left:
+        desk.keys.close()
+        await left.wait()
+
+
+async def test_the_end_of_the_chat_is_raised_after_what_came_before(desk: Desk) -> None:
+    with pytest.RaisesGroup(LinkLost):
+        async with desk.sitting() as left:
+            desk.chat.hear("famous last words")
+            desk.chat.lose()
+            await left.wait()
+    assert "famous last words" in desk.text
+
+
+async def test_a_line_that_is_lost_does_not_hide_what_came_before(desk: Desk) -> None:
+    with pytest.RaisesGroup(LinkLost):
+        async with desk.sitting() as left:
+            desk.type("lose me", ENTER)
+            await left.wait()
+    assert "famous last words" in desk.text
+
+
+async def test_what_was_typed_before_leaving_is_still_said(desk: Desk) -> None:
+    async with desk.sitting() as left:
+        desk.type("one", ENTER, "two", ENTER, CTRL_D)
+        await left.wait()
+    assert desk.chat.said == ["one", "two"]
+    assert "not said" not in desk.text
+
+
+@pytest.mark.parametrize(("room", "error"), [("locked", AlreadyInRoom), ("no room", BadName)])
+async def test_a_refused_join_is_raised(desk: Desk, room: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await run_terminal(cast("Chat", desk.chat), room)
+
+
+async def test_a_server_that_does_not_answer_does_not_keep_anybody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.terminal.GRACE", 0.05)
+    async with desk.sitting() as left:
+        desk.chat.is_answering = False
+        desk.type("one", ENTER, "two", ENTER, CTRL_D)
+        await left.wait()
+    assert "may" in desk.text
+    assert "not said: one" in desk.text
+    assert "not said: two" in desk.text
+
+
+async def test_lines_beyond_what_can_wait_stay_in_the_prompt(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.chat.is_answering = False
+        desk.type(*(f"{number}\r" for number in range(WAITING + 2)))
+        await desk.see("lines wait for the server")
+        await desk.until(lambda: desk.prompt == f"lobby> {WAITING + 1}")
+
+
+async def test_cancelling_ends_the_thread_wherever_it_is(desk: Desk) -> None:
+    screen = Screen()
+    for steps in range(30):
+        threads = threading.active_count()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(screen.run)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        assert threading.active_count() <= threads + 1  # trio keeps a worker for the next
+        screen = Screen()
+
+
+# ---------------------------------------------------------------- the screen
+
+
+async def test_a_lost_connection_is_seen_in_the_prompt(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        screen.set_state(State.RECONNECTING)
+        await desk.see("lobby (reconnecting)>")
+        await desk.see("the connection is lost")
+        screen.set_state(State.RESUMED)
+        await desk.see("connected again")
+        await desk.until(lambda: desk.prompt == "lobby>")
+        screen.set_state(State.AFRESH)
+        await desk.see("another history")
+
+
+async def test_a_screen_that_is_not_up_lets_its_callers_wait_and_one_that_is_gone_does_not(
+    desk: Desk,
+) -> None:
+    screen = Screen()
+    screen.tell(notice("too early"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(screen.show, notice("waits"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(screen.run)
+        await desk.see("waits")
+        desk.keys.close()
+    await screen.show(notice("too late"))
+
+
+async def test_showing_waits_until_it_is_drawn(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        for number in range(100):
+            await screen.show(notice(f"number {number}"))
+            assert f"number {number}" in desk.text
+
+
+async def test_nothing_of_others_reaches_the_terminal_raw(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.chat.hear("\x1b[2J\x9b\x07 <b>bold</b> \x1b]0;title\x07 end")
+        await desk.see("end")
+    assert not set(desk.text) & {"\x1b", "\x9b", "\x07"}
+    assert "<b>bold</b>" in desk.text
+
+
+async def test_a_flood_is_shown_in_order(desk: Desk) -> None:
+    async with desk.sitting():
+        for number in range(900):
+            desk.chat.hear(f"n{number}.")
+        await desk.see("n899.")
+    seen = list(map(int, re.findall(r"n(\d+)\.", desk.text)))
+    assert seen == list(range(900))
+
+
+async def test_against_a_server(desk: Desk) -> None:
+    async with running_server() as server, server.connect(name="bob") as bob:
+        await bob.ping()
+        await bob.join("lobby")
+        async with server.connect(name="alice") as alice:
+            await alice.ping()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run_terminal, alice, "lobby")
+                await desk.see("you joined lobby")
+                await bob.say("lobby", "welcome")
+                await desk.see("welcome")
+                desk.type("thanks", ENTER)
+                await desk.see("» thanks")
+                desk.type("/quit", ENTER)
+        assert await bob.who("lobby") == ("bob",)
+
+
+def contrast(colour: str, other: float) -> float:
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (max(light, other) + 0.05) / (min(light, other) + 0.05)
+
+
+def test_colours_can_be_read_on_black_and_on_white() -> None:
+    colours = {*NAMES, *re.findall("#[0-9a-f]{6}", str(STYLE.style_rules))}
+    assert len(NAMES) == NAME_COLOURS
+    for colour in colours:
+        assert contrast(colour, 0.0) > 3.6, colour
+        assert contrast(colour, 1.0) > 3.6, colour
