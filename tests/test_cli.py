@@ -1,0 +1,443 @@
+"""The command line, in this process where that will do, and in its own where it won't."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import trio
+from attrs import define, field
+
+from tests.conftest import Peer
+from trio_chat import cli, config
+from trio_chat.client.link import Link, dial_tcp
+from trio_chat.config import Address, parse_address
+from trio_chat.errors import LinkLost, Refused, SetupError
+from trio_chat.messages import Goodbye
+from trio_chat.pacing import BURST
+from trio_chat.server import Server
+from trio_chat.session import Settings
+from trio_chat.testing import running_server
+
+WITHIN = 10.0
+"""Seconds for a process to do what it is told."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No settings but those of the test."""
+    for name in os.environ:
+        if name.startswith(config.ENV_PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # people have it buffered
+    return tmp_path
+
+
+def only_line(text: str) -> str:
+    """The one line that a person is told; as root there is a warning in the log as well."""
+    assert "Traceback" not in text
+    (line,) = [line for line in text.splitlines() if not line.startswith("{")]
+    assert line.startswith("trio_chat: ")
+    return line
+
+
+# ---------------------------------------------------------------- settings
+
+
+@define(eq=False)
+class Served:
+    """What a server was started with, that did not start."""
+
+    settings: Settings | None = field(default=None, init=False)
+    host: str = field(default="", init=False)
+    port: int = field(default=0, init=False)
+    failure: BaseException | None = field(default=None, init=False)
+
+    async def serve(self, server: Server, host: str, port: int, _place: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.settings, self.host, self.port = server.settings, host, port
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    """Keeps `serve` from doing more than to read its settings."""
+    served = Served()
+    monkeypatch.setattr("trio_chat.cli._serve_until_signalled", served.serve)
+    monkeypatch.setattr("trio_chat.cli._prepare_process", lambda: None)
+    return served
+
+
+def write_config(home: Path, text: str) -> Path:
+    path = home / "trio_chat" / "config.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_defaults(served: Served) -> None:
+    assert cli.run(["serve", "--no-history"]) == 0
+    assert (served.host, served.port, served.settings) == ("127.0.0.1", 8765, Settings())
+
+
+def test_flag_before_environment_before_file_before_default(
+    served: Served, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(home, '[serve]\nno-history = true\nhost = "file"\nport = 1\nrate = 1.5\n')
+    monkeypatch.setenv("TRIO_CHAT_HOST", "environment")
+    monkeypatch.setenv("TRIO_CHAT_PORT", "2")
+    assert cli.run(["serve", "--host", "flag"]) == 0
+    assert (served.host, served.port) == ("flag", 2)
+    assert served.settings == Settings(rate=1.5, burst=BURST)
+
+
+def test_a_file_that_is_named_counts_instead_of_the_usual_one(
+    served: Served, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(home, "[serve]\nport = 1\n")
+    other = home / "other.toml"
+    other.write_text("[serve]\nno_history = true\nburst = 7\n[connect]\nroom = 'tea'\n")
+    assert cli.run(["serve", "--config", str(other)]) == 0
+    assert (served.port, served.settings) == (8765, Settings(burst=7))
+    monkeypatch.setenv("TRIO_CHAT_CONFIG", str(other))
+    assert cli.run(["serve", "--burst", "8"]) == 0
+    assert served.settings == Settings(burst=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port = 1", "there is no table for port"),
+        ("[server]", "there is no table for server"),
+        ("[serve]\nprot = 1", '"[prot]"'),
+        ("[serve]\nport = 'x'", '"x" into int'),
+        ("serve = 3", "must be a mapping"),
+        ("[serve", "can't understand"),
+        ("\udcff", "can't understand"),
+    ],
+)
+def test_a_mistake_in_the_file_names_the_file(
+    served: Served, home: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = write_config(home, "")
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert cli.run(["serve", "--no-history"]) == 2
+    line = only_line(capsys.readouterr().err)
+    assert said in line
+    assert str(path) in line
+    assert served.settings is None
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sevre", '"sevre"'),
+        ("serve --prot 1", "Did you mean --port?"),
+        ("serve --port", "--port requires an argument"),
+        ("serve --port x", "--port"),
+        ("serve --port 65536", "--port"),
+        ("serve --port -1", "--port"),
+        ("serve --rate nan", "--rate"),
+        ("serve --rate -1", "--rate"),
+        ("serve --burst 0", "--burst"),
+        ("serve --sync maybe", '"full", "normal"'),
+        ("serve now", "Too many arguments: now"),
+        ("serve --config missing.toml", "can't read missing.toml"),
+        ("connect", "NAME"),
+        ("connect alice bob", "Too many arguments: bob"),
+        ("connect alice --server ::1", "brackets"),
+        ("connect alice --server host:http", "'http'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    assert cli.run(words.split()) == 2
+    captured = capsys.readouterr()
+    assert said in only_line(captured.err)
+    assert captured.out == ""
+
+
+def test_a_data_folder_that_can_not_be_made(
+    served: Served, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    assert cli.run(["serve", "--data", str(home / "file" / "folder")]) == 2
+    assert "--data" in only_line(capsys.readouterr().err)
+    assert served.settings is None
+
+
+def test_the_data_folder_is_private(served: Served, home: Path) -> None:
+    pytest.importorskip("trio_chat.history.sqlite")
+    assert cli.run(["serve"]) == 0
+    assert served.settings is not None
+    assert (home / "trio_chat").stat().st_mode & 0o777 == 0o700
+    assert (home / "trio_chat" / cli.HISTORY_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost", Address("localhost", 8765)),
+        ("chat.example.org:1", Address("chat.example.org", 1)),
+        ("[::1]", Address("::1", 8765)),
+        ("[::1]:65535", Address("::1", 65535)),
+        ("bücher.example:80", Address("bücher.example", 80)),
+    ],
+)
+def test_an_address_is_read(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":1", "host:", "host:0", "host:65536", "host:-1", "host:²"),
+        *("::1", "[::1", "[]:1", "a..b", "a b", "a\x00b", "x" * 64, "\x1b[2J"),
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"brackets|can't be|is not"):
+        parse_address(text)
+
+
+def nested(failure: BaseException) -> BaseException:
+    return BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [failure])])
+
+
+@pytest.mark.parametrize("wrap", [lambda failure: failure, nested], ids=["bare", "nested"])
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (SetupError("no way"), 2, "trio_chat: no way\n"),
+        (LinkLost("gone"), 2, "--server HOST:PORT"),
+        (Refused("3 lines"), 1, "trio_chat: 3 lines\n"),
+        (Refused("\x1b[2J\nevil"), 1, "trio_chat: \ufffd[2J\ufffdevil\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_it_ends(
+    *,
+    served: Served,
+    capsys: pytest.CaptureFixture[str],
+    wrap: Callable[[BaseException], BaseException],
+    failure: BaseException,
+    status: int,
+    said: str,
+) -> None:
+    served.failure = wrap(failure)
+    assert cli.run(["serve", "--no-history"]) == status
+    err = capsys.readouterr().err
+    assert said in err if said else not err
+
+
+def test_a_bug_is_not_hidden(served: Served) -> None:
+    served.failure = RuntimeError("bug")
+    with pytest.raises(RuntimeError, match="bug"):
+        cli.run(["serve", "--no-history"])
+
+
+# ---------------------------------------------------------------- what it prints
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"{cli.VERSION}\n"
+
+
+@pytest.mark.parametrize("command", ["", "serve", "connect", "schema"])
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert cli.run([*command.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Example" in out
+    assert f"trio_chat {command}".rstrip() in out.replace("trio-chat", "trio_chat")
+
+
+def test_schema_is_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_options(shell: str) -> None:
+    assert "no-history" in cli.app.generate_completion(shell=shell)  # type: ignore[arg-type] # a Literal
+
+
+# ---------------------------------------------------------------- connecting
+
+
+async def run_in_thread(*words: str) -> int:
+    """A command beside a server in this process."""
+    return await trio.to_thread.run_sync(cli.run, words)
+
+
+async def test_a_name_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running_server() as server, server.connect(name="alice"):
+        where = f"{server.host}:{server.port}"
+        assert await run_in_thread("connect", "alice", "--server", where) == 2
+    assert "alice; choose another name" in only_line(capsys.readouterr().err)
+
+
+async def test_a_bad_name(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running_server() as server:
+        where = f"{server.host}:{server.port}"
+        assert await run_in_thread("connect", "4lice", "--server", where) == 2
+    assert "a name is" in only_line(capsys.readouterr().err)
+
+
+async def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running_server() as server:
+        where = f"{server.host}:{server.port}"
+    assert await run_in_thread("connect", "alice", "--server", where) == 2
+    line = only_line(capsys.readouterr().err)
+    assert where in line
+    assert "trio_chat serve" in line.replace("trio-chat", "trio_chat")
+
+
+# ---------------------------------------------------------------- processes of their own
+
+PROGRAM = [sys.executable, "-m", "trio_chat"]
+
+finish = partial(trio.run_process, capture_stdout=True, capture_stderr=True, check=False)
+"""Run a process to its end."""
+
+
+async def test_all_lines_of_a_pipe_are_said_once_in_order() -> None:
+    said = [str(number) for number in range(500)]
+    async with running_server() as server:
+        where = f"{server.host}:{server.port}"
+        stdin = "\n".join(said).encode()
+        done = await finish([*PROGRAM, "connect", "bot", "--server", where], stdin=stdin)
+        async with server.connect(name="eve") as chat:
+            page = await chat.history("lobby", after=0, limit=100)
+    assert (done.returncode, done.stderr) == (0, b"")
+    heard = [line.split("bot: ")[1] for line in done.stdout.decode().splitlines()[1:-1]]
+    assert heard == said
+    assert page.events[-1].seq == 100
+
+
+async def test_a_line_that_is_refused_is_status_1() -> None:
+    async with running_server() as server:
+        where = f"{server.host}:{server.port}"
+        stdin = b"x" * 20_000 + b"\nshort\n"
+        done = await finish([*PROGRAM, "connect", "bot", "--server", where], stdin=stdin)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert b"bot: short" in done.stdout
+
+
+@pytest.mark.parametrize("words", ["schema", "serve --no-history --port 0"])
+async def test_nobody_reads_what_it_prints(words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = await finish([*PROGRAM, *words.split()], capture_stdout=False, stdout=writer)
+    finally:
+        os.close(writer)
+    log = [line for line in done.stderr.splitlines() if line.startswith(b"{")]
+    assert done.stderr.splitlines() == log
+    assert done.returncode == 141
+
+
+@define(eq=False)
+class Running:
+    """A server in a process of its own, and its `banner`."""
+
+    process: trio.Process
+    banner: list[str]
+
+    @property
+    def port(self) -> int:
+        """The port that it says it listens on."""
+        return int(self.banner[0].split(" (")[0].rpartition(":")[2])
+
+    async def dial(self) -> Peer:
+        return Peer(Link(await dial_tcp("127.0.0.1", self.port), WITHIN))
+
+    async def end(self) -> tuple[int, list[dict[str, Any]]]:
+        """Its exit status and its log."""
+        assert self.process.stderr is not None
+        log = b"".join([chunk async for chunk in self.process.stderr])
+        return await self.process.wait(), [json.loads(line) for line in log.splitlines()]
+
+
+@asynccontextmanager
+async def serving(*options: str) -> AsyncIterator[Running]:
+    """A server with its history in memory on a free port; killed at the end if need be."""
+    words = [*PROGRAM, "serve", "--no-history", "--port", "0", *options]
+    process = await trio.lowlevel.open_process(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        with trio.fail_after(WITHIN):
+            yield Running(process, await read_banner(process.stdout))
+    finally:
+        process.kill()
+        await process.stdout.aclose()
+        await process.stderr.aclose()
+        with trio.CancelScope(shield=True):  # it has been killed
+            await process.wait()
+
+
+async def read_banner(stdout: trio.abc.ReceiveStream) -> list[str]:
+    text = b""
+    while b"Ctrl-C" not in text:
+        chunk = await stdout.receive_some()
+        assert chunk, "the server ended"
+        text += chunk
+    return text.decode().splitlines()
+
+
+async def test_a_server_from_beginning_to_end() -> None:
+    async with serving() as server:
+        hints = "\n".join(server.banner)
+        assert f"connect NAME --server 127.0.0.1:{server.port}" in hints
+        assert f"nc 127.0.0.1 {server.port}" in hints
+        assert "in memory" in hints
+        peer = await server.dial()
+        await peer.enter("alice", "lobby")
+        second = await finish([*PROGRAM, "serve", "--no-history", "--port", str(server.port)])
+        server.process.send_signal(signal.SIGTERM)
+        goodbye = await peer.hear(Goodbye)
+        await trio.aclose_forcefully(peer.link.stream)
+        status, log = await server.end()
+    assert goodbye.retry is not None
+    assert status == 0
+    assert "alice" in [line.get("who") for line in log]
+    assert second.returncode == 2
+    told = only_line(second.stderr.decode())
+    assert f":{server.port}:" in told
+    assert "--port" in told
+
+
+@pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_it_at_once(last: signal.Signals) -> None:
+    async with serving() as server:
+        peer = await server.dial()
+        await peer.enter("alice")
+        server.process.send_signal(signal.SIGINT)
+        await peer.hear(Goodbye)
+        server.process.send_signal(last)  # while it waits for alice to hang up
+        status, log = await server.end()
+        await trio.aclose_forcefully(peer.link.stream)
+    assert status == 128 + last
+    assert log[-1]["event"] == "closing"

@@ -1,0 +1,148 @@
+"""The server's log: one line each, whatever strangers send, and no secrets."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from trio_chat import logs
+
+NASTY = [
+    ("line end", "a\nb"),
+    ("carriage return", "a\rb"),
+    ("escape", "\x1b[2J"),
+    ("8-bit escape", "\x9b2J"),
+    ("bidi override", "\u202etxt"),
+    ("line separator", "a\u2028b"),
+    ("lone surrogate", "\ud800"),
+    ("quotes and equals", "a=\"b\" c='d'"),
+]
+"""What a client may call itself."""
+
+
+def make_record(event: str = "hello", **fields: object) -> logging.LogRecord:
+    record = logging.LogRecord("trio_chat.session", logging.INFO, "", 0, event, (), None)
+    record.__dict__.update(fields)
+    return record
+
+
+def make_failure() -> logging.LogRecord:
+    """The record of a bug in a function that knows a secret."""
+    password = "hunter" + "2"
+    try:
+        raise ExceptionGroup("several", [RuntimeError(f"bug\x1b {len(password)}")])
+    except ExceptionGroup:
+        info = sys.exc_info()
+    return logging.LogRecord("trio_chat", logging.ERROR, "", 0, "bug", (), info)
+
+
+@pytest.fixture(params=[True, False], ids=["terminal", "JSON"])
+def formatter(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> logging.Formatter:
+    monkeypatch.setenv("NO_COLOR", "1")
+    return logs.make_formatter(is_terminal=request.param)
+
+
+@pytest.mark.parametrize("text", [text for _, text in NASTY], ids=[name for name, _ in NASTY])
+def test_no_value_breaks_a_line_or_steers_the_terminal(
+    formatter: logging.Formatter, text: str
+) -> None:
+    line = formatter.format(make_record(text, client=text, list=[text]))
+    assert line.isprintable()
+    assert "\\" in line or text.isprintable()
+
+
+def test_a_line_of_json_has_the_fields() -> None:
+    line = logs.make_formatter(is_terminal=False).format(make_record(link=3, who="alice"))
+    fields = json.loads(line)
+    assert fields.pop("timestamp").endswith("Z")
+    assert fields == {
+        "event": "hello",
+        "level": "info",
+        "logger": "trio_chat.session",
+        "link": 3,
+        "who": "alice",
+    }
+
+
+def test_a_line_for_eyes_has_the_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    line = logs.make_formatter(is_terminal=True).format(make_record(link=3, who="alice"))
+    assert line.endswith("hello link=3 who='alice'")
+
+
+def test_a_line_for_eyes_has_colours_unless_they_are_unwanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b" in logs.make_formatter(is_terminal=True).format(make_record())
+
+
+def test_a_traceback_shows_no_variables(formatter: logging.Formatter) -> None:
+    text = formatter.format(make_failure())
+    assert "RuntimeError" in text
+    assert "hunter2" not in text
+    assert "\x1b" not in text
+
+
+def test_a_traceback_is_one_line_of_json() -> None:
+    line = logs.make_formatter(is_terminal=False).format(make_failure())
+    assert line.isprintable()
+    assert json.loads(line)["exception"]
+
+
+# ---------------------------------------------------------------- not too much
+
+
+def test_a_complaint_is_not_repeated_for_a_while() -> None:
+    seldom = logs.Seldom(10)
+    record = make_record()
+    passed = []
+    for tick in range(300):  # ten times a second, as trio does
+        record.created = 1000 + tick / 10
+        if seldom.filter(record):
+            passed.append(record.created)
+    assert passed == [1000, 1010, 1020]
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    seldom = logs.Seldom(10)
+    record = make_record()
+    assert seldom.filter(record)
+    record.created -= 3600
+    assert seldom.filter(record)
+
+
+def test_a_complaint_has_no_traceback() -> None:
+    record = make_failure()
+    assert logs.Seldom(10).filter(record)
+    assert record.exc_info is None
+
+
+# ---------------------------------------------------------------- in force
+
+
+@pytest.fixture
+def log_stream() -> Iterator[io.StringIO]:
+    """A stream that everything logs to, until the end of the test."""
+    stream = io.StringIO()
+    root, complainer = logging.getLogger(), logging.getLogger("trio.serve_listeners")
+    handlers, level, filters = list(root.handlers), root.level, list(complainer.filters)
+    logs.configure(stream)
+    yield stream
+    root.handlers[:], complainer.filters[:] = handlers, filters
+    root.setLevel(level)
+
+
+def test_off_a_terminal_every_module_logs_json(log_stream: io.StringIO) -> None:
+    logging.getLogger("trio_chat.session").info("closed", extra={"link": 7})
+    logging.getLogger("trio_chat.session").debug("not this")
+    for _ in range(3):
+        logging.getLogger("trio.serve_listeners").error("accept returned %s", "EMFILE")
+    lines = [json.loads(line) for line in log_stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["closed", "accept returned EMFILE"]
+    assert lines[0]["link"] == 7

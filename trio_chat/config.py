@@ -1,0 +1,101 @@
+"""Where settings come from: flags, then the environment, then a file, then the defaults."""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from attrs import frozen
+from cyclopts.config import Dict, Env
+
+from trio_chat.client.chat import DEFAULT_PORT
+from trio_chat.errors import SetupError
+
+APP = "trio_chat"
+"""The name of our folders."""
+
+ENV_PREFIX = "TRIO_CHAT_"
+"""What an option is called in the environment: `--no-history` is `TRIO_CHAT_NO_HISTORY`."""
+
+
+@frozen
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """HOST, HOST:PORT, [IPV6] or [IPV6]:PORT. Raises `ValueError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return Address(_parse_host(text))
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise ValueError(f"a port is a number from 1 to 65535, {port!r} is not")
+    return Address(_parse_host(host), int(port))
+
+
+def _parse_host(text: str) -> str:
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in host and host == text:
+        raise ValueError(f"write an IPv6 address in brackets, as in [::1]:{DEFAULT_PORT}")
+    try:
+        encoded = host.encode("idna")
+    except UnicodeError as exc:
+        raise ValueError(f"{host!r} can't be the name of a host") from exc
+    if not encoded or not host.isprintable() or " " in host:
+        raise ValueError(f"{host!r} can't be the name of a host")
+    return host
+
+
+# ---------------------------------------------------------------- folders
+
+
+def config_path() -> Path:
+    """The file that is read if no other is named."""
+    return platformdirs.user_config_path(APP) / "config.toml"
+
+
+def data_path() -> Path:
+    """The folder that a server keeps its history in if no other is named."""
+    return platformdirs.user_data_path(APP)
+
+
+# ---------------------------------------------------------------- sources
+
+
+def sources(path: Path | None, commands: Iterable[str]) -> tuple[Env, Dict]:
+    """What cyclopts looks into for an option that is no flag, the first first.
+
+    `path`: a file that has to be there; by default the one in the user's config folder,
+    if there is one. It has a table for each of `commands`. Raises `SetupError`.
+    """
+    file = path or config_path()
+    tables = _read(file, must_exist=path is not None)
+    _check_tables(tables, commands, str(file))
+    return Env(ENV_PREFIX, command=False, show=False), Dict(tables, source=str(file))
+
+
+def _read(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        if isinstance(exc, FileNotFoundError) and not must_exist:
+            return {}
+        raise SetupError(f"can't read {path}: {exc.strerror}") from exc
+    except ValueError as exc:  # not TOML, or not UTF-8
+        raise SetupError(f"can't understand {path}: {exc}") from exc
+
+
+def _check_tables(tables: dict[str, Any], commands: Iterable[str], source: str) -> None:
+    """A setting that nobody reads is a mistake that should not be found out by its effect."""
+    known = [f"[{command}]" for command in commands]
+    for name in tables:
+        if f"[{name}]" not in known:
+            raise SetupError(f"{source}: there is no table for {name}, only {' '.join(known)}")

@@ -1,0 +1,113 @@
+"""The server's log: one line for each thing that matters, and never what somebody said.
+
+Everything logs through the standard library, with fields in `extra`; structlog makes the
+lines: for eyes on a terminal, JSON elsewhere. Names and the like come from strangers, so no
+value can break a line or steer the terminal.
+
+Imported only by who serves: structlog takes its time.
+"""
+
+import logging
+import os
+import traceback
+from typing import TextIO
+
+import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.stdlib import ProcessorFormatter
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+COMPLAIN_EVERY = 10.0
+"""Seconds between two complaints that trio would repeat ten times a second."""
+
+
+def configure(stream: TextIO) -> None:
+    """Log to `stream`, from the level INFO on."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(make_formatter(is_terminal=stream.isatty()))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.getLogger("trio.serve_listeners").addFilter(Seldom(COMPLAIN_EVERY))
+
+
+def make_formatter(*, is_terminal: bool) -> logging.Formatter:
+    """What makes a line of a record."""
+    return ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level],
+        processors=_for_terminal() if is_terminal else _for_programs(),
+    )
+
+
+class Seldom(logging.Filter):
+    """Lets one record through every so many seconds, and without its traceback.
+
+    For what trio logs while it can't accept connections: the reason says all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last = -seconds
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is it time for another one?"""
+        if 0 <= record.created - self._last < self._seconds:
+            return False
+        self._last = record.created
+        record.exc_info = None
+        return True
+
+
+# ---------------------------------------------------------------- for programs
+
+
+def _for_programs() -> list[Processor]:
+    return [
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Local variables may be passwords, tokens and what people say.
+        ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+        ProcessorFormatter.remove_processors_meta,
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+# ---------------------------------------------------------------- for eyes
+
+
+def _for_terminal() -> list[Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        ProcessorFormatter.remove_processors_meta,
+        _escape_event,
+        structlog.dev.ConsoleRenderer(
+            colors="NO_COLOR" not in os.environ,
+            pad_event_to=0,
+            repr_native_str=True,  # which escapes what can't be printed
+            exception_formatter=_write_traceback,  # the default one shows local variables
+        ),
+    ]
+
+
+def _escape_event(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """The event itself is shown as it is, unlike the fields."""
+    event["event"] = escape(str(event["event"]))
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    text = "".join(traceback.format_exception(*exc_info))
+    stream.writelines(f"\n{escape(line)}" for line in text.splitlines())
+
+
+def escape(text: str) -> str:
+    """The text with everything that can't be printed, line ends included, made visible."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape_char(char) for char in text)
+
+
+def _escape_char(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
