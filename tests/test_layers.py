@@ -27,6 +27,7 @@ LAYERS = [
     {"client.link", "client.calls", "client.feed"},
     {"client.lifeline"},
     {"client.chat"},
+    {"client.commands"},
     {"client.view"},
     {"client.plain"},
     {"client.terminal"},

@@ -1,6 +1,5 @@
-"""What a person reads, and what a person's typing means."""
+"""What a person reads."""
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,34 +8,19 @@ from hypothesis import strategies as st
 
 from trio_chat.client.clean import REPLACED
 from trio_chat.client.view import (
-    EARLIER,
     NAME_COLOURS,
-    Command,
-    Enter,
-    Exit,
     Fragments,
-    ListMembers,
-    ListRooms,
-    Quit,
-    ShowEarlier,
-    ShowHelp,
-    Talk,
-    UnknownCommand,
     View,
-    WrongUse,
-    complete,
     help_text,
     join_lines,
     member_list,
     name_style,
     notice,
-    parse_command,
     plain,
     refusal,
     room_list,
-    sayable,
 )
-from trio_chat.errors import Refused, TextTooLong
+from trio_chat.errors import Refused
 from trio_chat.messages import Event, Gap, Join, Leave, Page, Post, RoomInfo, Say
 from trio_chat.names import NAME_CHARS
 
@@ -288,71 +272,6 @@ def test_a_plain_line_is_one_line(text: str, by: str) -> None:
     assert View("alice", UTC).line(event(text, by)).splitlines()[1:] == []
 
 
-# ---------------------------------------------------------------- what is typed
-
-
-@pytest.mark.parametrize(
-    ("typed", "command"),
-    [
-        ("hello", Talk("hello")),
-        ("  indented code  ", Talk("  indented code")),
-        ("/join garden", Enter("garden")),
-        ("  /JOIN   Garden  ", Enter("Garden")),
-        ("/leave", Exit(None)),
-        ("/leave garden", Exit("garden")),
-        ("/rooms", ListRooms()),
-        ("/who", ListMembers(None)),
-        ("/who garden", ListMembers("garden")),
-        ("/history", ShowEarlier(EARLIER)),
-        ("/history 7", ShowEarlier(7)),
-        ("/help", ShowHelp()),
-        ("/quit", Quit()),
-        ("quit", Quit()),
-        (" quit \n", Quit()),
-        ("quit it", Talk("quit it")),
-        ("//etc/passwd", Talk("/etc/passwd")),
-        ("///", Talk("//")),
-        ("/usr/bin/env\nis code", Talk("/usr/bin/env\nis code")),
-        ("\n  a\n\n  b\n", Talk("  a\n\n  b")),
-        ("", None),
-        (" \n ", None),
-    ],
-)
-def test_what_is_typed_is_understood(typed: str, command: Command | None) -> None:
-    assert parse_command(typed) == command
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("/jion lobby", "/join"), ("/hist", "/history"), ("/xyzzy", "/help"), ("/", "/help")],
-)
-def test_an_unknown_command_gets_the_nearest_one(typed: str, meant: str) -> None:
-    with pytest.raises(UnknownCommand, match=meant):
-        parse_command(typed)
-
-
-@pytest.mark.parametrize(
-    "typed",
-    ["/join", "/join a b", "/rooms x", "/history x", "/history 0", "/history ²", "/quit now"],
-)
-def test_wrong_use_says_the_right_one(typed: str) -> None:
-    with pytest.raises(WrongUse, match=typed.split(maxsplit=1)[0]):
-        parse_command(typed)
-
-
-@given(st.text() | st.text("/ quitjo\n1²"))
-def test_anything_typed_is_a_command_or_a_friendly_error(typed: str) -> None:
-    with suppress(UnknownCommand, WrongUse):
-        parse_command(typed)
-
-
-@given(st.text(min_size=1).filter(lambda name: not name.isspace()))
-def test_an_error_does_not_repeat_all_that_was_typed(name: str) -> None:
-    with pytest.raises(UnknownCommand) as caught:
-        parse_command(f"/xyzzy{name.replace(chr(10), '')}" + "y" * 1000)
-    assert len(str(caught.value)) < 200
-
-
 def test_help_names_every_command() -> None:
     text = plain(help_text())
     for name in (
@@ -365,30 +284,3 @@ def test_help_names_every_command() -> None:
         "//",
     ):
         assert name in text
-
-
-@pytest.mark.parametrize(
-    ("before", "options"),
-    [
-        ("al", ["alan: ", "alice: "]),
-        ("well, al", ["well, alan ", "well, alice "]),
-        ("/h", ["/help", "/history "]),
-        ("/join g", ["/join garden "]),
-        ("/who ", ["/who garden ", "/who lobby "]),
-        ("/history ", []),
-        ("z", []),
-    ],
-)
-def test_names_rooms_and_commands_are_completed(before: str, options: list[str]) -> None:
-    assert complete(before, {"alice", "alan", "bob"}, {"lobby", "garden"}) == options
-
-
-def test_what_can_be_said_can_be_encoded() -> None:
-    assert sayable("a\0b", 100) == f"a{REPLACED}b"
-    sayable("a\udc80b", 100).encode()
-
-
-def test_a_text_that_would_end_the_connection_is_refused_here() -> None:
-    assert sayable("é" * 8, 16) == "é" * 8
-    with pytest.raises(TextTooLong, match="16 bytes"):
-        sayable("é" * 9, 16)

@@ -12,7 +12,8 @@ import trio
 from attrs import define, field
 
 from trio_chat.client.clean import clean, clean_json
-from trio_chat.client.view import View, sayable
+from trio_chat.client.commands import sayable
+from trio_chat.client.view import View
 from trio_chat.errors import ChatError, LinkLost, Refused, WireError
 from trio_chat.messages import Event, Gap
 from trio_chat.names import parse_name

@@ -24,25 +24,23 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 
-from trio_chat.client import view
+from trio_chat.client import commands, view
 from trio_chat.client.chat import Chat
 from trio_chat.client.clean import clean
-from trio_chat.client.lifeline import State
-from trio_chat.client.plain import Item, race, show_all
-from trio_chat.client.view import (
+from trio_chat.client.commands import (
     Command,
     Enter,
     Exit,
-    Fragments,
     ListMembers,
     ListRooms,
     Quit,
     ShowEarlier,
     ShowHelp,
     Talk,
-    View,
-    notice,
 )
+from trio_chat.client.lifeline import State
+from trio_chat.client.plain import Item, race, show_all
+from trio_chat.client.view import Fragments, View, notice
 from trio_chat.errors import LinkLost, NotInRoom, Refused, WireError
 from trio_chat.names import parse_name
 
@@ -326,13 +324,13 @@ class Person:
     def take(self, line: str) -> bool:
         """Take a line that was typed; False if too many wait already."""
         try:
-            command = view.parse_command(line)
+            command = commands.parse_command(line)
             if isinstance(command, Quit):
                 self._wants.close()
                 self._is_leaving.set()
             elif command is not None:
                 self._wants.send_nowait(command)
-        except view.BadCommand as error:
+        except commands.BadCommand as error:
             self.screen.tell(view.refusal(error))
         except trio.WouldBlock:
             self.screen.tell(notice(f"{WAITING} lines wait for the server; try again later"))
@@ -343,7 +341,7 @@ class Person:
 
     def complete(self, before: str) -> Sequence[str]:
         """What the text before the cursor may become."""
-        return view.complete(before, self.view.names, self.view.rooms)
+        return commands.complete(before, self.view.names, self.view.rooms)
 
     async def show(self, batch: list[Item]) -> None:
         """Show what happened."""
@@ -405,7 +403,7 @@ class Person:
 
     async def _talk(self, text: str) -> None:
         room = self._which(None)
-        await self.chat.say(room, view.sayable(text, self.chat.welcome.limits.text))
+        await self.chat.say(room, commands.sayable(text, self.chat.welcome.limits.text))
 
     async def _leave(self, room: str) -> None:
         await self.chat.leave(room)
