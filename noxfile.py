@@ -44,3 +44,10 @@ def types(session: nox.Session) -> None:
     """Check types, those of the tests too."""
     session.install("-e.", *group("types"))
     session.run("mypy")
+
+
+@nox.session
+def proof(session: nox.Session) -> None:
+    """Prove by injected faults that nothing is lost, doubled or reordered (20 minutes)."""
+    session.install("-e.", *group("tests"))
+    session.run("python", "-m", "tests.proof", *session.posargs)
