@@ -83,6 +83,9 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
+CLOSE_WITHIN = 10.0
+"""Seconds for a commit that is under way, and for writing everything into the one file."""
+
 PRUNE_EVERY = 60.0
 """Seconds between two looks for what is too old to be kept."""
 
@@ -120,7 +123,7 @@ async def open_sqlite(
         try:
             yield history
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + BUSY_SECONDS):
+            with trio.move_on_after(CLOSE_WITHIN, shield=True):
                 await history.close()
 
 
@@ -318,23 +321,21 @@ class SqliteHistory:
         if self._retention.age is None:
             return 0
         # Within a room time never goes back, so what is old comes first.
-        return self._delete(
-            "at < ?2",
-            [room, _to_ms(now - self._retention.age), PRUNED_ROWS],
-        )
+        return self._delete(room, "at < :bound", _to_ms(now - self._retention.age))
 
     def _delete_excess(self, room: int, _: datetime) -> int:
         if self._retention.events is None:
             return 0
-        return self._delete(
-            "seq <= (SELECT head - ?2 FROM rooms WHERE id = ?1)",
-            [room, self._retention.events, PRUNED_ROWS],
-        )
+        bound = "(SELECT head - :bound FROM rooms WHERE id = :room)"
+        return self._delete(room, f"seq <= {bound}", self._retention.events)
 
-    def _delete(self, condition: str, values: Sequence[int]) -> int:
-        oldest = "SELECT seq FROM events WHERE room = ?1 ORDER BY seq LIMIT ?3"
-        statement = f"DELETE FROM events WHERE room = ?1 AND seq IN ({oldest}) AND {condition}"  # noqa: S608 # our own words
+    def _delete(self, room: int, condition: str, bound: int) -> int:
+        oldest = "SELECT seq FROM events WHERE room = :room ORDER BY seq LIMIT :rows"
+        statement = (
+            f"DELETE FROM events WHERE room = :room AND seq IN ({oldest}) AND {condition}"  # noqa: S608 # our own words
+        )
         with _transaction(self._db):
+            values = {"room": room, "bound": bound, "rows": PRUNED_ROWS}
             return self._db.execute(statement, values).rowcount
 
     def _advance_rooms(self, entries: Iterable[Entry]) -> dict[Name, int]:
@@ -372,9 +373,9 @@ class SqliteHistory:
             elif entry.move is Move.WENT:
                 self._db.execute("DELETE FROM members WHERE name = ? AND room = ?", row)
                 self._db.execute(
-                    "DELETE FROM tokens WHERE name = ?1"
-                    " AND NOT EXISTS (SELECT 1 FROM members WHERE name = ?1)",
-                    row[:1],
+                    "DELETE FROM tokens WHERE name = ?"
+                    " AND name NOT IN (SELECT name FROM members)",
+                    [entry.by],
                 )
 
     def _find(self, entries: Iterable[Entry]) -> Mapping[Key, Place]:
