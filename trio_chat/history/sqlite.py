@@ -118,7 +118,7 @@ async def open_sqlite(
 
     Raises `SetupError` if the file is not ours, is damaged, or is in use.
     """
-    with _lock(path):
+    with hold_folder(path):
         history = await trio.to_thread.run_sync(_open, path, sync, retention)
         try:
             yield history
@@ -128,8 +128,8 @@ async def open_sqlite(
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Keep a second server away: both would number the same events.
+def hold_folder(path: Path) -> Iterator[None]:
+    """Keep a second server away from the file `path`: both would number the same events.
 
     The lock is on the folder, for SQLite loses its own locks on a file of which anybody
     in the process closes another descriptor (https://sqlite.org/howtocorrupt.html, 2.2).
@@ -149,7 +149,31 @@ def _lock(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
+def is_held(path: Path) -> bool:
+    """Is a server, or whatever else writes, at work on the file `path`?"""
+    try:
+        with hold_folder(path):
+            return False
+    except SetupError:
+        return True
+
+
 def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
+    db = connect(path, sync)
+    try:
+        (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
+    except sqlite3.Error as exc:
+        db.close()
+        raise SetupError(damaged(path, str(exc))) from exc
+    return SqliteHistory(db, epoch, rooms, retention)
+
+
+def connect(path: Path, sync: Sync = "full") -> sqlite3.Connection:
+    """The one connection that writes, for whoever holds the folder.
+
+    Raises `SetupError`.
+    """
     _refuse_foreign(path)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -159,10 +183,55 @@ def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
     except (OSError, sqlite3.Error) as exc:
         raise SetupError(f"can't open {path}: {exc}") from exc
     try:
-        return _prepare(db, sync, retention)
+        _prepare(db, sync)
     except sqlite3.Error as exc:
         db.close()
-        raise SetupError(_damaged(path, str(exc))) from exc
+        raise SetupError(damaged(path, str(exc))) from exc
+    return db
+
+
+def connect_to_read(path: Path, *, touch: bool = True) -> sqlite3.Connection:
+    """A connection that only reads, beside that of a server or without one.
+
+    `touch`: SQLite may make its files beside `path`, and clean up after a crash. Without,
+    nothing at all is written; what is read is void if a server has started meanwhile.
+
+    Raises `SetupError` if there is no such file, or it is not ours.
+    """
+    if not path.exists():
+        raise SetupError(f"there is no history in {path.parent}; --data names another folder")
+    # Not `_refuse_foreign`, which opens the file by itself: closing it would take away the
+    # locks of a server in the same process.
+    db = None
+    try:
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{_access(path, touch=touch)}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+        )
+        db.execute("PRAGMA query_only = ON")
+        _refuse(path, _pragma(db, "application_id"), _pragma(db, "user_version"))
+    except BaseException as exc:
+        if db is not None:
+            db.close()
+        if isinstance(exc, sqlite3.Error):
+            raise SetupError(damaged(path, str(exc))) from exc
+        raise
+    return db
+
+
+def _access(path: Path, *, touch: bool) -> str:
+    if touch:
+        # With mode=ro the files beside it are made, too, but not removed at the end.
+        return "mode=rw"
+    in_use = path.with_name(f"{path.name}-wal").exists()  # or was, before a crash
+    return "mode=ro" if in_use else "immutable=1"
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    (value,) = db.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -172,44 +241,51 @@ def _refuse_foreign(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(_MAGIC):
-        raise SetupError(_damaged(path, "it is not a SQLite database"))
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise SetupError(damaged(path, "it is not a SQLite database"))
+    _refuse(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
+
+
+def _refuse(path: Path, application_id: int, version: int) -> None:
+    if application_id != APPLICATION_ID:
         raise SetupError(f"{path} is not a history of trio_chat; choose another with --data")
-    version = int.from_bytes(header[60:64], "big")
     if version > VERSION:
         raise SetupError(f"{path} was written by a newer trio_chat; use that one")
 
 
-def _damaged(path: Path, why: str) -> str:
+def damaged(path: Path, why: str) -> str:
+    """What to tell of a file that can't be used."""
     return (
         f"can't use {path}: {why}. It was not touched: put a backup in its place,"
         f" or move it away and start anew"
     )
 
 
-def _prepare(db: sqlite3.Connection, sync: Sync, retention: Retention) -> "SqliteHistory":
+def _prepare(db: sqlite3.Connection, sync: Sync) -> None:
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     if db.execute("PRAGMA user_version").fetchone() == (0,):
         _create(db)  # before it is WAL: a file that has a header but no tables is not ours
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
-    (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
-    return SqliteHistory(db, epoch, rooms, retention)
 
 
 def _create(db: sqlite3.Connection) -> None:
-    with _transaction(db):
+    with transaction(db):
         for statement in SCHEMA.split(";\n"):
             db.execute(statement)
-        db.execute("INSERT INTO meta VALUES ('epoch', ?)", [secrets.token_urlsafe(12)])
+        db.execute("INSERT INTO meta VALUES ('epoch', ?)", [make_epoch()])
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def make_epoch() -> str:
+    """The name of a history that nobody has seen anything of yet."""
+    return secrets.token_urlsafe(12)
+
+
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is written within is stored, or nothing."""
     db.execute("BEGIN IMMEDIATE")  # a read that turns into a write would not wait its turn
     try:
         yield
@@ -220,7 +296,8 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _translate(error: sqlite3.Error) -> NotStored:
+def translate(error: sqlite3.Error) -> NotStored:
+    """What the one who asked is told of what SQLite says."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("the server's disk is full")
@@ -281,7 +358,7 @@ class SqliteHistory:
         try:
             return await trio.to_thread.run_sync(work, limiter=self._one_thread)
         except sqlite3.Error as exc:
-            raise _translate(exc) from exc
+            raise translate(exc) from exc
 
     # ------------------------------------------------------------ in the thread
 
@@ -304,7 +381,7 @@ class SqliteHistory:
         self, entries: Sequence[Entry], tokens: Mapping[Name, Token]
     ) -> Mapping[Key, Place]:
         try:
-            with _transaction(self._db):
+            with transaction(self._db):
                 rooms = self._advance_rooms(entries)
                 self._insert_events(entries, rooms)
                 self._store_tokens(tokens)
@@ -321,7 +398,7 @@ class SqliteHistory:
         if self._retention.age is None:
             return 0
         # Within a room time never goes back, so what is old comes first.
-        return self._delete(room, "at < :bound", _to_ms(now - self._retention.age))
+        return self._delete(room, "at < :bound", to_ms(now - self._retention.age))
 
     def _delete_excess(self, room: int, _: datetime) -> int:
         if self._retention.events is None:
@@ -334,7 +411,7 @@ class SqliteHistory:
         statement = (
             f"DELETE FROM events WHERE room = :room AND seq IN ({oldest}) AND {condition}"  # noqa: S608 # our own words
         )
-        with _transaction(self._db):
+        with transaction(self._db):
             values = {"room": room, "bound": bound, "rows": PRUNED_ROWS}
             return self._db.execute(statement, values).rowcount
 
@@ -346,7 +423,7 @@ class SqliteHistory:
                 "INSERT INTO rooms (name, head, at) VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET head = excluded.head, at = excluded.at"
                 " RETURNING id",
-                [name, entry.place.seq, _to_ms(entry.at)],
+                [name, entry.place.seq, to_ms(entry.at)],
             ).fetchone()
         return rooms
 
@@ -354,7 +431,7 @@ class SqliteHistory:
         self._db.executemany(
             "INSERT INTO events (room, seq, at, sender, id, line) VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (rooms[e.place.room], e.place.seq, _to_ms(e.at), e.by, e.id, e.line)
+                (rooms[e.place.room], e.place.seq, to_ms(e.at), e.by, e.id, e.line)
                 for e in entries
             ],
         )
@@ -374,7 +451,7 @@ class SqliteHistory:
                 self._db.execute("DELETE FROM members WHERE name = ? AND room = ?", row)
                 self._db.execute(
                     "DELETE FROM tokens WHERE name = ?"
-                    " AND name NOT IN (SELECT name FROM members)",
+                    " AND NOT EXISTS (SELECT 1 FROM members WHERE members.name = tokens.name)",
                     [entry.by],
                 )
 
@@ -439,7 +516,8 @@ def _lines(rows: Iterable[tuple[int, bytes]]) -> list[bytes]:
     return [line for _, line in rows]
 
 
-def _to_ms(at: datetime) -> int:
+def to_ms(at: datetime) -> int:
+    """A time as it is stored."""
     return round(at.timestamp() * 1000)
 
 
