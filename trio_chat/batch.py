@@ -11,7 +11,7 @@ from datetime import datetime
 from attrs import define, evolve, field
 
 from trio_chat import rules
-from trio_chat.errors import Refused, TextTooLong
+from trio_chat.errors import NotStored, Refused, TextTooLong
 from trio_chat.history import SLICE_BYTES, Entry, Key, Move, Place, Token
 from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
 from trio_chat.names import Name, parse_name
@@ -114,6 +114,7 @@ class Batch:
     entries: list[Entry] = field(factory=list, init=False)
     tokens: dict[Name, Token] = field(factory=dict, init=False)
     _rooms: dict[Name, _RoomDraft] = field(factory=dict, init=False)
+    _new_rooms: int = field(default=0, init=False)
     _joined: dict[Member, int] = field(factory=dict, init=False)  # its rooms, when drafted
     _said: dict[Key, Place] = field(factory=dict, init=False)
     _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
@@ -123,20 +124,24 @@ class Batch:
         if member.is_gone:
             return  # it can't be told any more; what it did not hear of did not happen
         try:
-            ack = self._decide(member, post)
+            if not self._let_back(member, post):
+                self._decide(member, post)
         except Refused as refusal:
-            self.refuse(member, post, refusal)
-        else:
-            if ack is not None:
-                self._answer(member, ack)
+            self._answer(member, Error(refusal.code, str(refusal), post.id))
+
+    def refuse(self, member: Member, post: Post, failure: NotStored) -> None:
+        """Answer what can't be stored; but who only comes back to a room needs no commit."""
+        refusal: Refused = failure
+        try:
+            if self._let_back(member, post):
+                return
+        except Refused as bad_name:
+            refusal = bad_name
+        self._answer(member, Error(refusal.code, str(refusal), post.id))
 
     def renew(self, member: Member) -> None:
         """Keep the token that `member` has been given to come back with."""
         self.tokens[member.name] = member.token
-
-    def refuse(self, member: Member, post: Post, refusal: Refused) -> None:
-        """Answer `post` with no."""
-        self._answer(member, Error(refusal.code, str(refusal), post.id))
 
     def depart(self, member: Member) -> None:
         """Draft the leaves of somebody whose connection is lost."""
@@ -155,22 +160,38 @@ class Batch:
             self.hub.rooms[name] = draft.room
             draft.deliver()
 
-    def _decide(self, member: Member, post: Post) -> Ack | None:
+    def _let_back(self, member: Member, post: Post) -> bool:
+        """Is it the join of somebody who comes back? The others have not seen a leave, and
+        so see no join."""
+        if not isinstance(post, Join):
+            return False
+        draft = self._draft(parse_name(post.room))
+        follower = draft.follower(member)
+        if follower is None or not follower.is_detached:
+            return False
+        draft.come_back(member, post.after)
+        self._keep(draft)
+        self._ack(member, post, Place(draft.room.name, draft.room.head), again=True)
+        return True
+
+    def _decide(self, member: Member, post: Post) -> None:
         name = parse_name(post.room)
         if isinstance(post, Say):
-            if post.id is None:
-                post = evolve(post, id=secrets.token_urlsafe(9))
+            post = post if post.id is not None else evolve(post, id=secrets.token_urlsafe(9))
             place = self._find(member, post)
             if place is not None:
-                return Ack(str(post.id), place.room, place.seq, again=True)
+                self._ack(member, post, place, again=True)
+                return
         draft = self._draft(name)
         follower = draft.follower(member)
-        if isinstance(post, Join) and follower is not None and follower.is_detached:
-            draft.come_back(member, post.after)
-            self._rooms[name] = draft
-            return None if post.id is None else Ack(post.id, name, draft.room.head, again=True)
         logged = rules.decide(post, self._standing(member, name, follower))
         seq = self._stamp(draft, member, logged)
+        self._move(draft, member, follower, post, seq)
+        self._ack(member, post, Place(name, seq))
+
+    def _move(
+        self, draft: _RoomDraft, member: Member, follower: Follower | None, post: Post, seq: int
+    ) -> None:
         if isinstance(post, Join):
             self.renew(member)
             draft.come(member, post.after, seq)
@@ -178,7 +199,10 @@ class Batch:
         elif isinstance(post, Leave) and follower is not None:
             draft.go(follower, seq)
             self._joined[member] = self._rooms_joined(member) - 1
-        return None if post.id is None else Ack(post.id, name, seq)
+
+    def _ack(self, member: Member, post: Post, place: Place, *, again: bool = False) -> None:
+        if post.id is not None:
+            self._answer(member, Ack(post.id, place.room, place.seq, again))
 
     def _find(self, member: Member, say: Say) -> Place | None:
         key = Key(member.name, str(say.id))
@@ -200,7 +224,7 @@ class Batch:
             is_member=follower is not None,
             is_new_room=room not in self.hub.rooms and room not in self._rooms,
             rooms_joined=self._rooms_joined(member),
-            rooms_in_all=len(self.hub.rooms.keys() | self._rooms.keys()),
+            rooms_in_all=len(self.hub.rooms) + self._new_rooms,
         )
 
     def _rooms_joined(self, member: Member) -> int:
@@ -208,11 +232,16 @@ class Batch:
 
     def _stamp(self, draft: _RoomDraft, member: Member, post: Post) -> int:
         entry = draft.stamp(member.name, post, self.now)
-        self._rooms[draft.room.name] = draft
+        self._keep(draft)
         self.entries.append(entry)
         if entry.key is not None:
             self._said[entry.key] = entry.place
         return entry.place.seq
+
+    def _keep(self, draft: _RoomDraft) -> None:
+        name = draft.room.name
+        self._new_rooms += name not in self._rooms and name not in self.hub.rooms
+        self._rooms[name] = draft
 
     def _answer(self, member: Member, reply: Reply) -> None:
         self._answers.setdefault(member.connection.outbox, []).append(reply)

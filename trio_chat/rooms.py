@@ -222,6 +222,10 @@ class Hub:
             raise NameTaken(f"somebody here is called {name}; choose another name")
         return member, fresh
 
+    def keep_token(self, member: Member, token: str) -> None:
+        """The new one could not be stored: the one that `member` came with stays good."""
+        member.token = Token(_hash(token))
+
     def lose(self, member: Member, now: float) -> None:
         """The connection is lost; keep the name and the rooms for a while."""
         for room in member.rooms.values():

@@ -46,13 +46,14 @@ class Submission:
     """Posts of one member, to be decided together and in this order.
 
     `renews`: it has come back, and its new token is to be kept before it is told.
-    `is_handled` is set once all of this is done.
+    `is_handled` is set once all of this is done, `is_stored` if it could be.
     """
 
     member: Member
     posts: Sequence[Post] = ()
     renews: bool = False
     is_handled: trio.Event = field(factory=trio.Event, init=False)
+    is_stored: bool = field(default=False, init=False)
 
 
 @define(eq=False)
@@ -114,15 +115,17 @@ class Sequencer:
     async def _carry_out(self, submissions: Sequence[Submission]) -> None:
         departed = list(self._departed)
         draft = partial(self._draft, submissions, departed)
+        is_stored = True
         try:
             batch = await self._commit(draft)
+            del self._departed[: len(departed)]
         except NotStored as failure:
             log.warning("not stored", extra={"error": str(failure)})
             batch = self._refusal(submissions, failure)
-        else:
-            del self._departed[: len(departed)]
+            is_stored = False
         batch.deliver()
         for submission in submissions:
+            submission.is_stored = is_stored
             submission.is_handled.set()
 
     async def _commit(self, draft: Callable[[Mapping[Key, Place]], Batch]) -> Batch:

@@ -225,14 +225,23 @@ class Session:
         if request.v != VERSION:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
-        self._member, token = self.hub.enter(name, request.token, self)
+        member, token = self.hub.enter(name, request.token, self)
+        self._member = member
         self._listening.deadline = math.inf
         self._note("hello", who=name, client=request.client)
-        if self._member.rooms:
-            self._submission = Submission(self._member, renews=True)
-            await self.sequencer.submit(self._submission)
-            await self._settled()
-        self.outbox.answer(self._encode(self._welcome(self._member, token, request.id)))
+        if member.rooms and request.token is not None:
+            token = await self._renew(member, token, request.token)
+        self.outbox.answer(self._encode(self._welcome(member, token, request.id)))
+
+    async def _renew(self, member: Member, fresh: str, presented: str) -> str:
+        """Have the new token stored before it is given out; the old one if that fails."""
+        self._submission = Submission(member, renews=True)
+        await self.sequencer.submit(self._submission)
+        await self._settled()
+        if self._submission.is_stored:
+            return fresh
+        self.hub.keep_token(member, presented)
+        return presented
 
     def _welcome(self, member: Member, token: str, id: str | None) -> Welcome:
         rooms = tuple(RoomState(room.name, room.head) for room in member.rooms.values())

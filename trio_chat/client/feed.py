@@ -79,6 +79,10 @@ class Feed:
             cursor.end = seq
             self._drop_ended(room, cursor)
 
+    def give_up(self, room: str) -> None:
+        """The server does not let one into that room any more."""
+        self.cursors.pop(room, None)
+
     def find_behind(self) -> tuple[str, int] | None:
         """A room that is behind, and its cursor."""
         for room, cursor in self.cursors.items():

@@ -19,7 +19,7 @@ from attrs import define, evolve, field
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls
 from trio_chat.client.feed import Feed
 from trio_chat.client.link import Dial, Link
-from trio_chat.errors import ChatError, LinkLost, NameTaken, ServerFull, from_code
+from trio_chat.errors import ChatError, LinkLost, NameTaken, NotStored, ServerFull, from_code
 from trio_chat.messages import (
     Ack,
     Error,
@@ -51,6 +51,9 @@ SPARE_LINES = 8
 
 NAME_PATIENCE = 60.0
 """Seconds to wait for one's own name: longer than a server holds it for a lost one."""
+
+RESUME_AGAIN = 2.0
+"""Seconds after which a room is resumed again that could not be."""
 
 BACKOFF_FROM, BACKOFF_TO = 0.2, 10.0
 """The most seconds before the first and before the later attempts to reconnect."""
@@ -84,6 +87,7 @@ class Lifeline:
     welcome: Welcome = field(init=False)
     _outgoing: trio.MemorySendChannel[bytes] | None = field(default=None, init=False)
     _retry: float = field(default=0.0, init=False)
+    _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
 
     @property
     def is_connected(self) -> bool:
@@ -157,12 +161,13 @@ class Lifeline:
     def _backlog(self) -> list[bytes]:
         """What the connection before left open, in the order in which it was asked."""
         joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
-        resumed = [
-            CLIENT.encode(Join(room, cursor.last))
-            for room, cursor in self.feed.cursors.items()
-            if room not in joining
+        resumed = [room for room in self.feed.cursors if room not in joining]
+        self._resuming = {f"resume-{number}": room for number, room in enumerate(resumed)}
+        joins = [
+            CLIENT.encode(Join(room, self.feed.cursors[room].last, id=id))
+            for id, room in self._resuming.items()
         ]
-        return resumed + [call.line for call in self.calls]
+        return joins + [call.line for call in self.calls]
 
     async def _send(
         self, link: Link, backlog: Sequence[bytes], lines: trio.MemoryReceiveChannel[bytes]
@@ -200,8 +205,19 @@ class Lifeline:
     def _take_answer(self, answer: Answer) -> None:
         if isinstance(answer, Page):
             self.feed.fill(answer)
-        if not self.calls.answer(answer) and isinstance(answer, Error):
-            log.warning("refused", extra={"code": answer.code, "text": answer.text})
+        if self.calls.answer(answer) or not isinstance(answer, Error):
+            return
+        log.warning("refused", extra={"code": answer.code, "text": answer.text})
+        if answer.id in self._resuming:
+            self._fail_to_resume(self._resuming[answer.id], answer)
+
+    def _fail_to_resume(self, room: str, refusal: Error) -> None:
+        """A room that is not followed any more would be missed in silence: try again, or
+        give it up if one may not be there any more."""
+        if isinstance(from_code(refusal.code, refusal.text), NotStored):
+            self._retry = RESUME_AGAIN
+            raise LinkLost(f"could not resume {room}: {refusal.text}")
+        self.feed.give_up(room)
 
     def _part(self, goodbye: Goodbye) -> None:
         self._retry = goodbye.retry or 0.0
