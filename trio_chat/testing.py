@@ -8,6 +8,7 @@ from attrs import define
 
 from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.lifeline import State
+from trio_chat.errors import LinkLost
 from trio_chat.history import History
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Hello
@@ -45,7 +46,10 @@ class RunningServer:
         from trio.testing import memory_stream_pair  # noqa: PLC0415
 
         ours, theirs = memory_stream_pair()
-        self.serve(theirs)
+        try:
+            self.serve(theirs)
+        except RuntimeError as exc:  # so trio says that the nursery is closed
+            raise LinkLost("the server is closed") from exc
         await trio.lowlevel.checkpoint()
         return ours
 
@@ -70,13 +74,15 @@ async def running_server(
     """
     server = Server(history or MemoryHistory(), settings or Settings(rate=0))
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        doorstep = await nursery.start(server.run, "127.0.0.1", port)
-        try:
-            yield RunningServer(server, doorstep)
-        except Exception as exc:
-            failure = exc  # raised again below, out of the nursery's group
-        finally:
-            server.close()
-    if failure is not None:
-        raise failure
+    try:
+        async with trio.open_nursery() as nursery:
+            doorstep = await nursery.start(server.run, "127.0.0.1", port)
+            try:
+                yield RunningServer(server, doorstep)
+            except Exception as exc:  # raised below, bare, outside of the nursery
+                failure = exc
+            finally:
+                server.close()
+    finally:
+        if failure is not None:
+            raise failure

@@ -66,11 +66,12 @@ class Receipt:
 
 @define(eq=False)
 class Calls:
-    """All requests under way, by id, in the order in which they were asked."""
+    """All requests under way, by id, in the order in which they were asked. `failure`: why
+    there will be no answers any more."""
 
     _receipts: dict[str, Receipt] = field(factory=dict, init=False)
     _slots: trio.Semaphore = field(factory=lambda: trio.Semaphore(IN_FLIGHT), init=False)
-    _failure: ChatError | None = field(default=None, init=False)
+    failure: ChatError | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Receipt]:
         return iter(self._receipts.values())
@@ -93,27 +94,27 @@ class Calls:
     def _add(self, receipt: Receipt) -> None:
         id = receipt.request.id
         assert id is not None, "an answer is told by its id"
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         if id in self._receipts:
             raise BadFields("that id is under way", id)
         self._receipts[id] = receipt
 
-    def answer(self, part: Answer) -> bool:
-        """Hand part of an answer to whoever waits for it; was there somebody?"""
+    def answer(self, part: Answer) -> Receipt | None:
+        """Hand part of an answer to whoever waits for it, if there is somebody."""
         receipt = None if part.id is None else self._receipts.get(part.id)
-        if receipt is None:
-            return False
-        if receipt.take(part):
+        if receipt is not None and receipt.take(part):
             del self._receipts[str(part.id)]
             self._slots.release()
-        return True
+        return receipt
 
     def fail(self, failure: ChatError) -> None:
         """There will be no answers any more."""
-        self._failure = failure
+        self.failure = failure
         for receipt in self:
             receipt.fail(failure)
+            self._slots.release()  # for those who wait for their turn: they will be told
+        self._receipts.clear()
 
 
 def _encode(request: Request) -> bytes:
@@ -122,4 +123,6 @@ def _encode(request: Request) -> bytes:
         raise TextTooLong(f"a line may have {LINE_BYTES} bytes")
     if request.id is not None and len(request.id) > ID_CHARS:
         raise BadFields(f"an id may have {ID_CHARS} characters", request.id)
+    if request.id is not None and "\0" in request.id:
+        raise BadFields("an id can't contain NUL", request.id)
     return line

@@ -21,9 +21,9 @@ import trio
 from attrs import define, field
 
 from trio_chat.client.calls import Calls, Receipt
-from trio_chat.client.feed import Cursor, Feed, Item
+from trio_chat.client.feed import Feed, Item
 from trio_chat.client.lifeline import Lifeline, State
-from trio_chat.client.link import Dial, dial_tcp
+from trio_chat.client.link import Dial, Link, dial_tcp
 from trio_chat.errors import ChatError, LinkLost, Refused
 from trio_chat.messages import (
     Ack,
@@ -43,6 +43,7 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
+from trio_chat.names import parse_name
 
 DEFAULT_PORT = 8765
 """Where a server listens if nobody says otherwise."""
@@ -80,22 +81,28 @@ class Chat:
         """The server's answer to the newest hello."""
         return self._lifeline.welcome
 
+    @property
+    def failure(self) -> ChatError | None:
+        """What the chat has ended with; it is raised by every call under way and to come."""
+        return self._calls.failure
+
     async def join(self, room: str, *, after: int | None = None) -> int:
         """Enter a room; returns the `seq` of the event.
 
         `after`: the last `seq` that one has; what came later is shown. By default the
         newest 50 events are.
         """
-        receipt = await self._calls.begin(Join(room, after, id=next(self._ids)))
+        name = parse_name(room)
+        receipt = await self._calls.begin(Join(name, after, id=next(self._ids)))
         # No await up to the send: a new connection resumes every room that has a cursor,
         # unless its join is under way.
-        cursor = self._feed.cursors.setdefault(room, Cursor(after))
+        cursor = self._feed.follow(name, after)
         self._lifeline.send(receipt.line)
         try:
             return _seq_of(await receipt.wait())
         except Refused:
             if not cursor.is_joined:
-                self._feed.cursors.pop(room, None)
+                self._feed.give_up(name)
             raise
 
     async def say(self, room: str, text: str, *, id: str | None = None) -> int:
@@ -117,8 +124,9 @@ class Chat:
 
     async def leave(self, room: str) -> int:
         """Leave a room; returns the `seq` of the event, which is the last of that room."""
-        seq = _seq_of(await self._ask(Leave(room, id=next(self._ids))))
-        self._feed.end(room, seq)
+        name = parse_name(room)
+        seq = _seq_of(await self._ask(Leave(name, id=next(self._ids))))
+        self._feed.end(name, seq)
         return seq
 
     async def history(
@@ -177,7 +185,7 @@ class Chat:
         if not self._lifeline.is_connected:
             return
         with suppress(ChatError):
-            rooms = list(self._feed.cursors)
+            rooms = self._feed.joined()
             leaves = [await self._begin(Leave(room, id=next(self._ids))) for room in rooms]
             for leave in leaves:
                 await leave.wait()
@@ -199,21 +207,23 @@ async def connect(
     port: int = DEFAULT_PORT,
     *,
     name: str,
+    token: str | None = None,
     client: str | None = None,
     on_state: Callable[[State], None] = _ignore,
     patience: float = math.inf,
 ) -> AsyncIterator[Chat]:
     """Connect to a server under `name`, stay connected, and leave at the end of the block.
 
-    `client`: what your program is called, for the server's log. `on_state`: called, not
-    awaited, when the state of the connection changes. `patience`: seconds of trying to
-    reconnect before giving up.
+    `token`: that of the newest `Welcome` of an earlier run; it gives the name back while the
+    server still holds it for that run. `client`: what your program is called, for the
+    server's log. `on_state`: called, not awaited, when the state of the connection changes.
+    `patience`: seconds of trying to reconnect before giving up.
 
     Raises `LinkLost` if no server answers, and what the server refuses with: `NameTaken`,
     `BadName`, `ServerFull`.
     """
     dial = partial(dial_tcp, host, port)
-    hello = Hello(name, client=client)
+    hello = Hello(name, token=token, client=client)
     async with open_chat(dial, hello, on_state, patience) as chat:
         yield chat
 
@@ -231,17 +241,27 @@ async def open_chat(
     link = await lifeline.enter()
     on_state(State.CONNECTED)
     chat = Chat(lifeline, feed, calls)
+    # Shielded, so that leave can be taken when the block is cancelled. Its end is that of
+    # the block, and a second more.
+    life = trio.CancelScope(shield=True)
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(lifeline.run, link)
-        try:
-            yield chat
-        except Exception as exc:  # raised below, bare, outside of the nursery
-            failure = exc
-        finally:
-            with trio.move_on_after(LEAVE_WITHIN, shield=True):
-                await chat.take_leave()
-            lifeline.fail(LinkLost("the chat is closed"))
-            nursery.cancel_scope.cancel(reason="the block has ended")
-    if failure is not None:
-        raise failure
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stay_connected, lifeline, link, life)
+            try:
+                yield chat
+            except Exception as exc:  # raised below, bare, outside of the nursery
+                failure = exc
+            finally:
+                with trio.move_on_after(LEAVE_WITHIN, shield=True):
+                    await chat.take_leave()
+                lifeline.fail(LinkLost("the chat is closed"))
+                life.cancel(reason="the block has ended")
+    finally:
+        if failure is not None:
+            raise failure
+
+
+async def _stay_connected(lifeline: Lifeline, link: Link, life: trio.CancelScope) -> None:
+    with life:
+        await lifeline.run(link)

@@ -46,6 +46,24 @@ class Feed:
     def __attrs_post_init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel(QUEUED_ITEMS)
 
+    def follow(self, room: str, after: int | None) -> Cursor:
+        """One joins a room, where one has `after`; again, maybe, before all of the last
+        stay has been taken: then it goes on from there."""
+        cursor = self.cursors.setdefault(room, Cursor(after))
+        cursor.end = None
+        return cursor
+
+    def begin(self, room: str, joined: int) -> None:
+        """One has joined a room with event `joined`; a cursor beyond that is not of this
+        history."""
+        cursor = self.cursors.get(room)
+        if cursor is not None and cursor.last is not None:
+            cursor.last = min(cursor.last, joined - 1)
+
+    def joined(self) -> list[str]:
+        """The rooms that one is in, or is about to be."""
+        return [room for room, cursor in self.cursors.items() if cursor.end is None]
+
     def put(self, item: Item) -> None:
         """Queue what the server sent, unless it is known already or the room is behind."""
         room = item.room if isinstance(item, Gap) else item.message.room
@@ -80,7 +98,7 @@ class Feed:
             self._drop_ended(room, cursor)
 
     def give_up(self, room: str) -> None:
-        """The server does not let one into that room any more."""
+        """Nothing more comes from that room."""
         self.cursors.pop(room, None)
 
     def find_behind(self) -> tuple[str, int] | None:
@@ -92,8 +110,7 @@ class Feed:
 
     def start_afresh(self) -> None:
         """The history is another one: what was known of it is void."""
-        for cursor in self.cursors.values():
-            cursor.last, cursor.is_behind = None, False
+        self.cursors = {room: Cursor() for room in self.joined()}
 
     def take_nowait(self) -> Item | None:
         """The next item, or None if there is none now. Raises as `take` does."""
@@ -124,7 +141,9 @@ class Feed:
 
     def _put(self, item: Item, room: str, cursor: Cursor) -> None:
         first, last = (item.first, item.last) if isinstance(item, Gap) else (item.seq, item.seq)
-        if cursor.is_behind or (cursor.last is not None and last <= cursor.last):
+        is_known = cursor.last is not None and last <= cursor.last
+        is_too_late = cursor.end is not None and first > cursor.end
+        if cursor.is_behind or is_known or is_too_late or self._failure is not None:
             return
         try:
             if cursor.last is not None and first > cursor.last + 1:
@@ -140,4 +159,4 @@ class Feed:
 
     def _drop_ended(self, room: str, cursor: Cursor) -> None:
         if cursor.end is not None and cursor.last is not None and cursor.last >= cursor.end:
-            del self.cursors[room]
+            self.give_up(room)

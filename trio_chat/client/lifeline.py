@@ -161,7 +161,7 @@ class Lifeline:
     def _backlog(self) -> list[bytes]:
         """What the connection before left open, in the order in which it was asked."""
         joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
-        resumed = [room for room in self.feed.cursors if room not in joining]
+        resumed = [room for room in self.feed.joined() if room not in joining]
         self._resuming = {f"resume-{number}": room for number, room in enumerate(resumed)}
         joins = [
             CLIENT.encode(Join(room, self.feed.cursors[room].last, id=id))
@@ -205,7 +205,14 @@ class Lifeline:
     def _take_answer(self, answer: Answer) -> None:
         if isinstance(answer, Page):
             self.feed.fill(answer)
-        if self.calls.answer(answer) or not isinstance(answer, Error):
+        receipt = self.calls.answer(answer)
+        if (
+            receipt is not None
+            and isinstance(receipt.request, Join)
+            and isinstance(answer, Ack)
+        ):
+            self.feed.begin(answer.room, answer.seq if not answer.again else answer.seq + 1)
+        if receipt is not None or not isinstance(answer, Error):
             return
         log.warning("refused", extra={"code": answer.code, "text": answer.text})
         if answer.id in self._resuming:
