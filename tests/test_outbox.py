@@ -24,7 +24,8 @@ class Silent:
     """A backlog that is not read in this test."""
 
     async def next_page(self) -> tuple[bytes, bool]:
-        raise NotImplementedError
+        await trio.sleep_forever()
+        raise AssertionError
 
 
 async def take_all(outbox: Outbox) -> bytes:

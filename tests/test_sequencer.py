@@ -143,6 +143,26 @@ async def test_a_batch_that_can_not_be_stored_leaves_no_trace(house: House) -> N
     assert (list(alice.rooms), list(bob.rooms)) == (["lobby"], [])
 
 
+async def test_what_needs_no_commit_is_done_while_nothing_can_be_stored(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"), Say("lobby", "stored", "s"))
+    await house.heard(alice)
+    alice.connection = Line()  # another one: she has come back
+    house.history.is_full = True
+
+    await house.post(alice, Join("lobby", after=1, id="j"))
+    await house.post(alice, Say("lobby", "stored", "s"), Say("lobby", "new", "n"))
+
+    replies = await house.heard(alice)
+    assert replies[:2] == [
+        Ack("j", "lobby", 2, again=True),
+        Ack("s", "lobby", 2, again=True),
+    ]
+    assert isinstance(replies[2], Error)
+    assert (replies[2].code, replies[2].id) == ("storage_failed", "n")
+    assert seqs(replies) == [2]
+
+
 async def test_it_recovers_when_the_store_does(house: House) -> None:
     alice = house.enter("alice")
     await house.post(alice, Join("lobby"))

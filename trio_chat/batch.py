@@ -105,12 +105,14 @@ class Batch:
     """A draft of what happens next, and the answers to those who asked for it.
 
     `now`: the wall clock, in UTC. `standing`: the places of says that are known to be
-    in the log already.
+    in the log already. `failure`: why nothing can be stored; then what needs to be is
+    refused, but a resend is acked and who comes back to a room is let in, as always.
     """
 
     hub: Hub
     now: datetime
     standing: Mapping[Key, Place]
+    failure: NotStored | None = None
     entries: list[Entry] = field(factory=list, init=False)
     tokens: dict[Name, Token] = field(factory=dict, init=False)
     _rooms: dict[Name, _RoomDraft] = field(factory=dict, init=False)
@@ -127,17 +129,9 @@ class Batch:
             if not self._let_back(member, post):
                 self._decide(member, post)
         except Refused as refusal:
-            self._answer(member, Error(refusal.code, str(refusal), post.id))
-
-    def refuse(self, member: Member, post: Post, failure: NotStored) -> None:
-        """Answer what can't be stored; but who only comes back to a room needs no commit."""
-        refusal: Refused = failure
-        try:
-            if self._let_back(member, post):
-                return
-        except Refused as bad_name:
-            refusal = bad_name
-        self._answer(member, Error(refusal.code, str(refusal), post.id))
+            # What the rules say may follow from a join that could not be stored.
+            why = self.failure or refusal
+            self._answer(member, Error(why.code, str(why), post.id))
 
     def renew(self, member: Member) -> None:
         """Keep the token that `member` has been given to come back with."""
@@ -231,6 +225,8 @@ class Batch:
         return self._joined.get(member, len(member.rooms))
 
     def _stamp(self, draft: _RoomDraft, member: Member, post: Post) -> int:
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)  # or it would grow with every post
         entry = draft.stamp(member.name, post, self.now)
         self._keep(draft)
         self.entries.append(entry)

@@ -219,7 +219,7 @@ class Hub:
             member.lost_at = None
             self.lost.pop(member, None)
         else:
-            raise NameTaken(f"somebody here is called {name}; choose another name")
+            raise NameTaken(_taken(member))
         return member, fresh
 
     def keep_token(self, member: Member, token: str) -> None:
@@ -249,6 +249,14 @@ class Hub:
         if room is None:
             raise NoSuchRoom(f"there is no room {name}")
         return room
+
+
+def _taken(member: Member) -> str:
+    if member.lost_at is None:
+        return f"somebody here is called {member.name}; choose another name"
+    return (
+        f"{member.name} has lost the connection and may come back; try again in half a minute"
+    )
 
 
 def _hash(token: str) -> bytes:

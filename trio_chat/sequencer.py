@@ -17,7 +17,7 @@ from attrs import define, field
 
 from trio_chat.batch import Batch
 from trio_chat.errors import NotStored
-from trio_chat.history import History, Key, Place
+from trio_chat.history import Entry, History, Key, Place
 from trio_chat.messages import Post
 from trio_chat.rooms import Hub, Member
 
@@ -114,56 +114,59 @@ class Sequencer:
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> None:
         departed = list(self._departed)
-        draft = partial(self._draft, submissions, departed)
-        is_stored = True
-        try:
-            batch = await self._commit(draft)
+        batch = await self._commit(partial(self._draft, submissions, departed))
+        if batch.failure is None:
             del self._departed[: len(departed)]
-        except NotStored as failure:
-            log.warning("not stored", extra={"error": str(failure)})
-            batch = self._refusal(submissions, failure)
-            is_stored = False
         batch.deliver()
         for submission in submissions:
-            submission.is_stored = is_stored
+            submission.is_stored = batch.failure is None
             submission.is_handled.set()
 
-    async def _commit(self, draft: Callable[[Mapping[Key, Place]], Batch]) -> Batch:
+    async def _commit(
+        self, draft: Callable[[Mapping[Key, Place], NotStored | None], Batch]
+    ) -> Batch:
         """Draft a batch and store it. If some of it turns out to be resent, nothing has
         been stored; draft it again, now that it is known: that is rare, and a look before
         each commit would cost a second hop to the store for every batch."""
         standing: dict[Key, Place] = {}
         while True:
-            batch = draft(standing)
+            batch = draft(standing, None)
             if not batch.entries and not batch.tokens:
                 return batch
-            found = await self.history.append(batch.entries, batch.tokens)
+            try:
+                found = await self.history.append(batch.entries, batch.tokens)
+            except NotStored as failure:
+                log.warning("not stored", extra={"error": str(failure)})
+                standing.update(await self._find(batch.entries))
+                return draft(standing, failure)
             if not found:
                 return batch
             standing.update(found)
+
+    async def _find(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
+        """Which of these stand in the log already, as far as it can be read."""
+        try:
+            return await self.history.find([entry.key for entry in entries if entry.key])
+        except NotStored as failure:
+            log.warning("not found", extra={"error": str(failure)})
+            return {}
 
     def _draft(
         self,
         submissions: Sequence[Submission],
         departed: Sequence[Member],
         standing: Mapping[Key, Place],
+        failure: NotStored | None,
     ) -> Batch:
-        batch = Batch(self.hub, self.now(), standing)
+        batch = Batch(self.hub, self.now(), standing, failure)
         # First those who left: their names may have new owners who speak in this batch.
-        for member in departed:
+        for member in departed if failure is None else ():
             batch.depart(member)
         for submission in submissions:
             if submission.renews:
                 batch.renew(submission.member)
             for post in submission.posts:
                 batch.post(submission.member, post)
-        return batch
-
-    def _refusal(self, submissions: Sequence[Submission], failure: NotStored) -> Batch:
-        batch = Batch(self.hub, self.now(), {})
-        for submission in submissions:
-            for post in submission.posts:
-                batch.refuse(submission.member, post, failure)
         return batch
 
 

@@ -19,7 +19,7 @@ import trio
 from attrs import define, field, frozen
 
 from trio_chat import errors, names, questions, rules
-from trio_chat.errors import LinkLost, Refused, WireError
+from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
 from trio_chat.messages import (
     VERSION,
@@ -323,10 +323,19 @@ class Session:
         return bool(self.outbox.behind) and self._farewell is None
 
     async def _send_page(self) -> None:
-        data, more = await self.outbox.behind[0].next_page()
+        data, more = await self._next_page()
         if not more:
             self.outbox.behind.popleft()
         await self._send(data)
+
+    async def _next_page(self) -> tuple[bytes, bool]:
+        try:
+            return await self.outbox.behind[0].next_page()
+        except NotStored as exc:
+            failure = exc
+        # It comes back to the same place of the log, when that can be read again.
+        await self._send(self._encode(Error(failure.code, str(failure))))
+        raise LinkLost("the log can't be read") from failure
 
     async def _send(self, data: bytes) -> None:
         for start in range(0, len(data), PIECE_BYTES):

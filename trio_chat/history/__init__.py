@@ -140,6 +140,10 @@ class History(Protocol):
         """
         ...
 
+    async def find(self, keys: Sequence[Key]) -> Mapping[Key, Place]:
+        """Where those of `keys` stand that are in the log."""
+        ...
+
     async def after(self, room: Name, seq: int, limit: int) -> Slice:
         """The oldest kept events after `seq`: at most `limit`, and `SLICE_BYTES`."""
         ...

@@ -62,13 +62,15 @@ class MemoryHistory:
         entries: Sequence[Entry],
         tokens: Mapping[Name, Token] = NO_TOKENS,  # noqa: ARG002
     ) -> Mapping[Key, Place]:
-        await trio.lowlevel.checkpoint()
-        keys = [entry.key for entry in entries if entry.key is not None]
-        standing = {key: self._places[key] for key in keys if key in self._places}
+        standing = await self.find([entry.key for entry in entries if entry.key is not None])
         if not standing:
             for entry in entries:
                 self._append(entry)
         return standing
+
+    async def find(self, keys: Sequence[Key]) -> Mapping[Key, Place]:
+        await trio.lowlevel.checkpoint()
+        return {key: self._places[key] for key in keys if key in self._places}
 
     def _append(self, entry: Entry) -> None:
         log = self._logs.setdefault(entry.place.room, _Log())

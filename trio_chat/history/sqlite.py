@@ -14,7 +14,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -154,8 +154,8 @@ def is_held(path: Path) -> bool:
     try:
         with hold_folder(path):
             return False
-    except SetupError:
-        return True
+    except SetupError as exc:
+        return isinstance(exc.__cause__, BlockingIOError)
 
 
 def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
@@ -165,7 +165,7 @@ def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
         rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
     except sqlite3.Error as exc:
         db.close()
-        raise SetupError(damaged(path, str(exc))) from exc
+        raise SetupError(_damaged(path, str(exc))) from exc
     return SqliteHistory(db, epoch, rooms, retention)
 
 
@@ -186,39 +186,40 @@ def connect(path: Path, sync: Sync = "full") -> sqlite3.Connection:
         _prepare(db, sync)
     except sqlite3.Error as exc:
         db.close()
-        raise SetupError(damaged(path, str(exc))) from exc
+        raise SetupError(_damaged(path, str(exc))) from exc
     return db
 
 
-def connect_to_read(path: Path, *, touch: bool = True) -> sqlite3.Connection:
+@contextmanager
+def reading(path: Path, *, touch: bool = True) -> Iterator[sqlite3.Connection]:
     """A connection that only reads, beside that of a server or without one.
 
     `touch`: SQLite may make its files beside `path`, and clean up after a crash. Without,
-    nothing at all is written; what is read is void if a server has started meanwhile.
+    nothing at all is written, and what is read is void if a server starts meanwhile.
 
-    Raises `SetupError` if there is no such file, or it is not ours.
+    Raises `SetupError` if there is no such file, or it is not ours, or can't be read.
     """
     if not path.exists():
         raise SetupError(f"there is no history in {path.parent}; --data names another folder")
     # Not `_refuse_foreign`, which opens the file by itself: closing it would take away the
     # locks of a server in the same process.
-    db = None
+    uri = f"{path.absolute().as_uri()}?{_access(path, touch=touch)}"
     try:
-        db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{_access(path, touch=touch)}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-        )
-        db.execute("PRAGMA query_only = ON")
-        _refuse(path, _pragma(db, "application_id"), _pragma(db, "user_version"))
-    except BaseException as exc:
-        if db is not None:
-            db.close()
-        if isinstance(exc, sqlite3.Error):
-            raise SetupError(damaged(path, str(exc))) from exc
-        raise
-    return db
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        ) as db:
+            db.execute("PRAGMA query_only = ON")
+            _refuse(path, _pragma(db, "application_id"), _pragma(db, "user_version"))
+            yield db
+    except sqlite3.Error as exc:
+        raise SetupError(_unreadable(path, exc)) from exc
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return _damaged(path, str(error))
+    return f"can't read {path}: {error}"
 
 
 def _access(path: Path, *, touch: bool) -> str:
@@ -241,7 +242,7 @@ def _refuse_foreign(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(_MAGIC):
-        raise SetupError(damaged(path, "it is not a SQLite database"))
+        raise SetupError(_damaged(path, "it is not a SQLite database"))
     _refuse(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
 
 
@@ -252,8 +253,7 @@ def _refuse(path: Path, application_id: int, version: int) -> None:
         raise SetupError(f"{path} was written by a newer trio_chat; use that one")
 
 
-def damaged(path: Path, why: str) -> str:
-    """What to tell of a file that can't be used."""
+def _damaged(path: Path, why: str) -> str:
     return (
         f"can't use {path}: {why}. It was not touched: put a backup in its place,"
         f" or move it away and start anew"
@@ -314,6 +314,7 @@ class SqliteHistory:
     epoch: str
     _rooms: dict[Name, int]
     _retention: Retention
+    _patience: float = field(default=BUSY_SECONDS, init=False)
     _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     async def maintain(self) -> None:
@@ -343,6 +344,9 @@ class SqliteHistory:
         self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
     ) -> Mapping[Key, Place]:
         return await self._run(lambda: self._append(entries, tokens))
+
+    async def find(self, keys: Sequence[Key]) -> Mapping[Key, Place]:
+        return await self._run(lambda: self._find(keys))
 
     async def after(self, room: Name, seq: int, limit: int) -> Slice:
         return await self._run(lambda: self._after(room, seq, limit))
@@ -387,12 +391,40 @@ class SqliteHistory:
                 self._store_tokens(tokens)
                 self._move(entries, rooms)
         except sqlite3.IntegrityError:
-            standing = self._find(entries)
+            standing = self._find([entry.key for entry in entries if entry.key is not None])
             if not standing:
                 raise
             return standing
+        except sqlite3.Error as exc:
+            self._clear_up_after(exc)
+            raise
+        self._wait_for_others(BUSY_SECONDS)
         self._rooms |= rooms
         return {}
+
+    def _clear_up_after(self, failure: sqlite3.Error) -> None:
+        if isinstance(translate(failure), Busy):
+            # What has piled up meanwhile has waited, too: no further five seconds for it.
+            self._wait_for_others(0.0)
+        else:
+            self._fence()
+
+    def _wait_for_others(self, seconds: float) -> None:
+        if seconds != self._patience:
+            self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+            self._patience = seconds
+
+    def _fence(self) -> None:
+        """Overwrite what a failed commit has left in the write-ahead log.
+
+        SQLite takes such a commit back in its memory; but where only the last step failed,
+        the sync, it stands whole in the file, and a crash before the next commit would
+        bring to light what was refused. So make a next commit. (If the disk refuses that
+        one, too, only the same id can tell: a resend is recognised.)
+        """
+        with suppress(sqlite3.Error), transaction(self._db):
+            fence = secrets.token_urlsafe(12)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", [fence])
 
     def _delete_old(self, room: int, now: datetime) -> int:
         if self._retention.age is None:
@@ -455,9 +487,9 @@ class SqliteHistory:
                     [entry.by],
                 )
 
-    def _find(self, entries: Iterable[Entry]) -> Mapping[Key, Place]:
+    def _find(self, keys: Iterable[Key]) -> Mapping[Key, Place]:
         found = {}
-        for key in (entry.key for entry in entries if entry.key is not None):
+        for key in keys:
             row = self._db.execute(
                 "SELECT name, seq FROM events JOIN rooms ON rooms.id = events.room"
                 " WHERE sender = ? AND events.id = ?",
