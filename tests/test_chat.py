@@ -220,6 +220,41 @@ async def test_a_refused_join_does_not_keep_the_leave_from_being_seen(
     assert not left.lost
 
 
+async def test_a_second_join_that_is_refused_does_not_end_the_first(
+    server: RunningServer,
+) -> None:
+    async with server.connect(name="bob") as bob, server.connect(name="alice") as alice:
+        await bob.join("lobby")
+        refused: list[bool] = []
+
+        async def join() -> None:
+            try:
+                await alice.join("lobby")
+            except errors.AlreadyInRoom:
+                refused.append(True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(join)
+            nursery.start_soon(join)
+        assert refused == [True]
+        await bob.say("lobby", "hello")
+        assert await texts(alice, 1) == ["hello"]
+
+
+async def test_a_room_that_one_was_refused_is_not_entered_by_a_reconnect(
+    server: RunningServer, cords: "Cords"
+) -> None:
+    async with open_chat(cords.dial, ALICE) as chat:
+        for number in range(LIMITS.rooms):
+            await chat.join(f"room{number}")
+        with pytest.raises(errors.TooManyRooms):
+            await chat.join("attic", after=0)
+        await chat.leave("room0")
+        cords.newest.cut()
+        await trio.sleep(5)
+        assert "attic" not in {room.room for room in await chat.rooms()}
+
+
 # ---------------------------------------------------------------- the block
 
 

@@ -96,12 +96,12 @@ class Chat:
         receipt = await self._calls.begin(Join(name, after, id=next(self._ids)))
         # No await up to the send: a new connection resumes every room that has a cursor,
         # unless its join is under way.
-        cursor = self._feed.follow(name, after)
+        is_first = self._feed.follow(name, after)
         self._lifeline.send(receipt.line)
         try:
             return _seq_of(await receipt.wait())
         except Refused:
-            if not cursor.is_joined:
+            if is_first:
                 self._feed.give_up(name)
             raise
 

@@ -27,11 +27,6 @@ class Cursor:
     is_behind: bool = False
     end: int | None = None
 
-    @property
-    def is_joined(self) -> bool:
-        """Has there been anything from that room?"""
-        return self.last is not None
-
 
 @define(eq=False)
 class Feed:
@@ -46,12 +41,12 @@ class Feed:
     def __attrs_post_init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel(QUEUED_ITEMS)
 
-    def follow(self, room: str, after: int | None) -> Cursor:
-        """One joins a room, where one has `after`; again, maybe, before all of the last
-        stay has been taken: then it goes on from there."""
-        cursor = self.cursors.setdefault(room, Cursor(after))
-        cursor.end = None
-        return cursor
+    def follow(self, room: str, after: int | None) -> bool:
+        """One joins a room, where one has `after`; is that news? One may be in it, or the
+        last stay may not have been taken to its end: then it goes on from there."""
+        is_news = room not in self.cursors
+        self.cursors.setdefault(room, Cursor(after)).end = None
+        return is_news
 
     def begin(self, room: str, joined: int) -> None:
         """One has joined a room with event `joined`; a cursor beyond that is not of this
