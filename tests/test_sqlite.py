@@ -80,6 +80,15 @@ async def test_who_is_in_which_room_is_what_the_log_says(path: Path) -> None:
         assert tokens == [("alice",)], "who is in no room can't come back to one"
 
 
+async def test_who_leaves_and_joins_in_one_batch_can_come_back(path: Path) -> None:
+    token = Token(b"new")
+    async with open_sqlite(path) as history:
+        await history.append([entry(1, move=Move.CAME)], {ALICE: Token(b"old")})
+        again = [entry(2, move=Move.WENT), entry(3, move=Move.CAME)]
+        await history.append(again, {ALICE: token})
+        assert await history.stays() == [Stay(ALICE, token, [LOBBY])]
+
+
 # ---------------------------------------------------------------- what is not ours
 
 
@@ -157,6 +166,8 @@ async def test_a_full_disk_is_a_typed_refusal_and_passes(path: Path) -> None:
         with pytest.raises(StorageFull):
             await history.append([big])
         assert (await history.heads())[LOBBY].seq == 1
+        fences = db.execute("SELECT count(*) FROM meta WHERE key = 'fence'").fetchone()
+        assert fences == (1,), "what is left of it in the log has been overwritten"
 
         db.execute("PRAGMA max_page_count = 100000")
         assert await history.append([big]) == {}
@@ -176,6 +187,27 @@ async def test_a_file_that_another_program_holds_is_busy(
         holder.execute("ROLLBACK")
         holder.close()
         assert await history.append([entry(1)]) == {}
+
+
+async def test_only_the_first_batch_waits_for_another_program(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "BUSY_SECONDS", 0.2)
+    async with open_sqlite(path) as history:
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        waited = []
+        for _ in range(3):
+            start = trio.current_time()
+            with pytest.raises(Busy):
+                await history.append([entry(1)])
+            waited.append(database_of(history).execute("PRAGMA busy_timeout").fetchone())
+            assert trio.current_time() - start < 5
+        assert waited == [(0,)] * 3
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert await history.append([entry(1)]) == {}
+        assert database_of(history).execute("PRAGMA busy_timeout").fetchone() == (200,)
 
 
 async def test_a_damaged_page_is_a_typed_refusal(path: Path) -> None:

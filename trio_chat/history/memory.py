@@ -22,7 +22,7 @@ from trio_chat.history import (
 from trio_chat.names import Name
 
 KEPT_EVENTS = 10_000
-"""The events kept of each room: some weeks of a busy team, about 2 MB."""
+"""The events kept of each room: some weeks of a busy team, about 2 MB of ordinary talk."""
 
 
 @define(eq=False)

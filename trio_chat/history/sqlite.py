@@ -139,14 +139,19 @@ def hold_folder(path: Path) -> Iterator[None]:
     except OSError as exc:
         raise SetupError(f"can't use the folder {path.parent}: {exc.strerror}") from exc
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(folder, path.parent)
         yield
-    except BlockingIOError as exc:
-        raise SetupError(
-            f"another server uses {path.parent}; stop it, or choose another folder with --data"
-        ) from exc
     finally:
         os.close(folder)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise SetupError(
+            f"another server uses {folder}; stop it, or choose another folder with --data"
+        ) from exc
 
 
 def is_held(path: Path) -> bool:
@@ -328,6 +333,8 @@ class SqliteHistory:
     async def prune(self, now: datetime) -> int:
         """Delete what is not kept any longer; how many events that were."""
         deleted = 0
+        if self._retention == KEEP_ALL:
+            return deleted
         for room in list(self._rooms.values()):
             for delete in (self._delete_old, self._delete_excess):
                 while count := await self._run(partial(delete, room, now)):
@@ -388,8 +395,8 @@ class SqliteHistory:
             with transaction(self._db):
                 rooms = self._advance_rooms(entries)
                 self._insert_events(entries, rooms)
-                self._store_tokens(tokens)
                 self._move(entries, rooms)
+                self._store_tokens(tokens)  # after it: who leaves loses the old one
         except sqlite3.IntegrityError:
             standing = self._find([entry.key for entry in entries if entry.key is not None])
             if not standing:
