@@ -42,6 +42,7 @@ class RunningServer:
 
     async def dial(self) -> trio.abc.Stream:
         """The client's end of a new connection over memory."""
+        await trio.lowlevel.checkpoint()  # first: cancelled later it would leave a stream
         # Not at the top: it brings pytest along, and who only connects imports this too.
         from trio.testing import memory_stream_pair  # noqa: PLC0415
 
@@ -50,7 +51,6 @@ class RunningServer:
             self.serve(theirs)
         except RuntimeError as exc:  # so trio says that the nursery is closed
             raise LinkLost("the server is closed") from exc
-        await trio.lowlevel.checkpoint()
         return ours
 
     def serve(self, stream: trio.abc.Stream) -> None:
@@ -76,8 +76,8 @@ async def running_server(
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            doorstep = await nursery.start(server.run, "127.0.0.1", port)
             try:
+                doorstep = await nursery.start(server.run, "127.0.0.1", port)
                 yield RunningServer(server, doorstep)
             except Exception as exc:  # raised below, bare, outside of the nursery
                 failure = exc

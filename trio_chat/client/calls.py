@@ -110,7 +110,7 @@ class Calls:
 
     def fail(self, failure: ChatError) -> None:
         """There will be no answers any more."""
-        self.failure = failure
+        self.failure = self.failure or failure
         for receipt in self:
             receipt.fail(failure)
             self._slots.release()  # for those who wait for their turn: they will be told

@@ -106,6 +106,7 @@ class Feed:
     def start_afresh(self) -> None:
         """The history is another one: what was known of it is void."""
         self.cursors = {room: Cursor() for room in self.joined()}
+        self._expected = None
 
     def take_nowait(self) -> Item | None:
         """The next item, or None if there is none now. Raises as `take` does."""

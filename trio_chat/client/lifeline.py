@@ -7,6 +7,7 @@ cursor is, and what was not answered is asked again with the same id.
 
 import itertools
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -235,15 +236,19 @@ class Lifeline:
     async def _reconnect(self) -> Link:
         """Connect again, however often it takes. Raises what there is no hope against."""
         start = trio.current_time()
+        taken_since = math.inf
         epoch = self.welcome.epoch
         for attempt in itertools.count():
             await trio.sleep(self._delay(attempt))
             try:
                 link = await self.enter()
                 break
-            except (LinkLost, ServerFull, NameTaken) as obstacle:
-                limit = NAME_PATIENCE if isinstance(obstacle, NameTaken) else self.patience
-                if trio.current_time() - start >= min(limit, self.patience):
+            except (LinkLost, ServerFull):
+                if trio.current_time() >= start + self.patience:
+                    raise
+            except NameTaken:
+                taken_since = min(taken_since, trio.current_time())
+                if trio.current_time() >= taken_since + min(NAME_PATIENCE, self.patience):
                     raise
         self._resume(is_same=self.welcome.epoch == epoch)
         return link
