@@ -35,7 +35,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     files = [str(path) for path in sorted(Path().glob("t*/**/*.py"))]
-    startable = "--startable-in-context-manager=serve_lines,run"
+    startable = "--startable-in-context-manager=run"
     session.run("python", "-m", "flake8_async", "--enable", "ASYNC", startable, *files)
 
 

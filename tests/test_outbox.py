@@ -78,7 +78,7 @@ async def test_who_waits_for_room_is_woken_when_there_is_some() -> None:
     outbox = Outbox()
     outbox.put(b"x" * QUEUED_BYTES)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.room)
+        nursery.start_soon(outbox.wait_for_space)
         await wait_all_tasks_blocked()
         data = await outbox.take()
         assert data is not None
@@ -90,7 +90,7 @@ async def test_who_waits_for_room_is_woken_when_it_closes() -> None:
     outbox = Outbox()
     outbox.put(b"x" * QUEUED_BYTES)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.room)
+        nursery.start_soon(outbox.wait_for_space)
         await wait_all_tasks_blocked()
         outbox.close()
 

@@ -15,7 +15,7 @@ from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Hub, Member
-from trio_chat.sequencer import Sequencer, Submission
+from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, Sequencer, Submission
 from trio_chat.wire import CLIENT
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ class House:
         return member
 
     async def post(self, member: Member, *posts: Post) -> Submission:
-        submission = Submission(member, posts)
+        submission = Submission(member, member.connection.outbox, posts)
         await self.sequencer.submit(submission)
         return submission
 
@@ -205,6 +205,51 @@ async def test_who_is_gone_posts_nothing_any_more(house: House) -> None:
     await house.post(bob, Join("lobby"), Say("lobby", "ghost"))
     house.sequencer.depart(bob)
     assert seqs(await house.heard(alice)) == []
+
+
+async def test_who_is_lost_while_the_join_is_committed_does_not_stay(house: House) -> None:
+    alice, ghost = house.enter("alice"), house.enter("ghost")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    await house.post(ghost, Join("lobby"))
+    await trio.lowlevel.checkpoint()  # the batch is drafted, and on its way to the store
+    house.sequencer.depart(ghost)
+
+    await house.heard(alice)
+
+    assert list(house.hub.rooms[LOBBY].members) == ["alice"]
+
+
+async def test_what_the_connection_before_asked_is_not_answered_to_the_new_one(
+    house: House,
+) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"), Say("lobby", "old", "old"))
+    alice.connection = Line()
+    assert await house.heard(alice) == []
+
+
+async def test_a_leave_that_could_not_be_stored_is_tried_again_by_itself(
+    house: House, virtual_time: None
+) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    await house.post(bob, Join("lobby"))
+    await house.heard(alice)
+    house.history.is_full = True
+    house.sequencer.depart(bob)
+    await wait_all_tasks_blocked()
+    house.history.is_full = False
+    await trio.sleep(DEPART_AGAIN + 1)
+    assert list(house.hub.rooms[LOBBY].members) == ["alice"]
+
+
+async def test_a_batch_is_bounded_in_bytes(house: House) -> None:
+    members = [house.enter(f"m{number}") for number in range(100)]
+    for member in members:
+        await house.post(member, Join("lobby"), *(Say("lobby", "x" * 15_000) for _ in range(4)))
+    await wait_all_tasks_blocked()
+    assert max(house.history.commits) * 15_000 <= 2 * BATCH_WEIGHT
 
 
 async def test_the_next_owner_of_a_name_is_not_the_one_who_leaves(house: House) -> None:

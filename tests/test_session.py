@@ -395,7 +395,7 @@ async def test_a_peer_that_is_kept_waiting_is_not_taken_for_silent(
         await peer.tell(Ping(), *(Say("lobby", str(number)) for number in range(100)))
         await peer.hear(Pong)
         assert len(await peer.hear_all(200)) == 200
-        assert trio.current_time() == pytest.approx(99)
+        assert trio.current_time() == pytest.approx(100)
 
 
 async def test_too_fast_a_speaker_is_slowed_down_and_loses_nothing(
@@ -414,4 +414,34 @@ async def test_too_fast_a_speaker_is_slowed_down_and_loses_nothing(
 
         acks = [reply for reply in await fast.hear_all(300) if isinstance(reply, Ack)]
         assert [ack.seq for ack in acks] == list(range(2, 152))
-        assert trio.current_time() == pytest.approx(10)
+        assert trio.current_time() == pytest.approx(10.1)  # the join counts, too
+
+
+async def test_the_last_line_needs_no_end(dial: Dial) -> None:
+    peer = await dial()
+    await peer.enter("alice", "lobby")
+    await peer.tell_bytes(b'{"type":"say","room":"lobby","text":"last words","id":"c"}')
+    assert isinstance(peer.link.stream, trio.StapledStream)
+    await peer.link.stream.send_eof()
+    assert await peer.hear(Ack) == Ack("c", "lobby", 2)
+
+
+async def test_a_chunk_full_of_questions_does_not_keep_others_waiting(dial: Dial) -> None:
+    greedy, other = await dial(), await dial()
+    await greedy.enter("greedy")
+    await other.enter("other")
+    await greedy.tell(*(Rooms(f"{number}") for number in range(1000)))
+    await other.tell(Ping("quick"))
+    await other.hear(Pong)
+    answered = await greedy.link.stream.receive_some()
+    assert answered.count(b"\n") < 1000, "it was its turn in between"
+
+
+async def test_joins_and_leaves_are_paced_like_says(virtual_time: None) -> None:
+    async with running_server(settings=Settings(rate=10, burst=50)) as server:
+        peer = await dialler(server)()
+        await peer.enter("alice")
+        for number in range(50):
+            await peer.tell(Join(f"room{number}"), Leave(f"room{number}"))
+        await peer.hear_all(100)
+        assert trio.current_time() == pytest.approx(5)

@@ -104,14 +104,14 @@ class _RoomDraft:
 class Batch:
     """A draft of what happens next, and the answers to those who asked for it.
 
-    `now`: the wall clock, in UTC. `standing`: the places of says that are known to be
-    in the log already. `failure`: why nothing can be stored; then what needs to be is
+    `now`: the wall clock, in UTC. `known`: the places of says that are known to
+    stand in the log. `failure`: why nothing can be stored; then what needs to be is
     refused, but a resend is acked and who comes back to a room is let in, as always.
     """
 
     hub: Hub
     now: datetime
-    standing: Mapping[Key, Place]
+    known: Mapping[Key, Place]
     failure: NotStored | None = None
     entries: list[Entry] = field(factory=list, init=False)
     tokens: dict[Name, Token] = field(factory=dict, init=False)
@@ -165,6 +165,7 @@ class Batch:
             return False
         draft.come_back(member, post.after)
         self._keep(draft)
+        self.renew(member)
         self._ack(member, post, Place(draft.room.name, draft.room.head), again=True)
         return True
 
@@ -200,7 +201,7 @@ class Batch:
 
     def _find(self, member: Member, say: Say) -> Place | None:
         key = Key(member.name, str(say.id))
-        return self._said.get(key) or self.standing.get(key)
+        return self._said.get(key) or self.known.get(key)
 
     def _draft(self, name: Name) -> _RoomDraft:
         """The draft of a room, which may not exist yet; it counts once it is stamped."""

@@ -136,12 +136,6 @@ class TooManyRooms(Refused):
     code = "too_many_rooms"
 
 
-class NotAllowed(Refused):
-    """You may not do that here."""
-
-    code = "not_allowed"
-
-
 class ServerFull(Refused):
     """The server has as many connections as it may have; try again later."""
 

@@ -42,6 +42,13 @@ class LineBuffer:
             yield line
         self._check(len(rest))
 
+    def end(self) -> Iterator[bytes]:
+        """What came after the last end of line, at the end of all: a line, too. (What was
+        cut off in the middle can't be mistaken for a message: it lacks its last brace.)"""
+        if self._rest:
+            yield bytes(self._rest)
+            self._rest.clear()
+
     def _check(self, size: int) -> None:
         if size >= self.limit:
             raise LineTooLong(f"a line may have {self.limit} bytes, its end included")

@@ -43,7 +43,8 @@ class Join:
     `room`: its name, 1 to 32 characters.
     `after`: the last `seq` that the client has; everything after it is replayed. Beyond
     the room's head it counts as the head; 0 is the beginning; left out, the newest 50.
-    `key`: what opens a locked room. Neither of these two travels on in the event.
+    `key`: what opens a locked room; no room can be locked yet. Neither of these two travels
+    on in the event.
     """
 
     room: str
@@ -94,7 +95,8 @@ class Hello:
     `name`: 1 to 32 characters: a letter, then letters, digits, - and _; upper case is
     folded.
     `v`: the version of the protocol that the client speaks.
-    `password`, `token`: what proves that the name is one's own.
+    `token`: that of the last welcome; it proves that one comes back under one's own name.
+    `password`: for names that are registered; none can be yet.
     `client`: the name and version of the program, for the server's log.
     """
 

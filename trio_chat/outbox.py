@@ -29,6 +29,11 @@ QUEUED_BYTES = 256 * 1024
 takes in a few seconds. The rest waits in the log, where it costs nothing."""
 
 
+MOST_BEHIND = 256
+"""The most cursors that wait for the writer: more than a connection has rooms, for who
+leaves while behind still gets what was said until then."""
+
+
 class Backlog(Protocol):
     """Somebody who has fallen behind and reads from the log what is missing."""
 
@@ -54,7 +59,7 @@ class Outbox:
     _is_closed: bool = field(default=False, init=False)
     _send: trio.MemorySendChannel[bytes | memoryview] = field(init=False)
     _receive: trio.MemoryReceiveChannel[bytes | memoryview] = field(init=False)
-    _has_room: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    _has_space: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def __attrs_post_init__(self) -> None:
         # Events stop at SLOTS. Beyond them there is room for what the reader has under
@@ -64,7 +69,8 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Is there so much queued that events have to wait in the log?"""
-        return self._slots >= SLOTS or self._queued >= QUEUED_BYTES
+        is_long = self._slots >= SLOTS or self._queued >= QUEUED_BYTES
+        return is_long or len(self.behind) >= MOST_BEHIND
 
     @property
     def has_queued(self) -> bool:
@@ -79,24 +85,33 @@ class Outbox:
         return True
 
     def answer(self, data: bytes) -> None:
-        """Send what answers a request, room or not: who asks waits for `room` before."""
+        """Send what answers a request, space or not: who asks does `wait_for_space` before."""
         if self._is_closed:
             return
         rest = self._write_now(data)
         if rest:
             self._enqueue(rest)
 
-    async def room(self) -> None:
-        """Wait until there is room; this is what slows down a peer that asks much and
+    async def wait_for_space(self) -> None:
+        """Wait until there is space; this is what slows down a peer that asks much and
         reads little."""
         while self.is_full and not self._is_closed:
-            await self._has_room.park()
+            await self._has_space.park()
 
     def fall_behind(self, backlog: Backlog) -> None:
         """Let the writer read on from the log for `backlog`, after what is queued."""
         self.behind.append(backlog)
         if self._is_idle and not self._slots and not self._is_closed:
             self._enqueue(b"")
+
+    def pass_on(self, *, is_done: bool) -> None:
+        """For the writer: the first of those behind has had a page; it is the next one's
+        turn, so that a long replay does not hold up the other rooms."""
+        if is_done:
+            self.behind.popleft()
+        else:
+            self.behind.rotate(-1)
+        self._wake_waiters()
 
     def close(self, last_word: bytes = b"") -> None:
         """Take nothing more; the writer sends what is queued, then `last_word`, and ends."""
@@ -109,7 +124,7 @@ class Outbox:
         may belong to somebody else right after."""
         self._is_closed = True
         self._send.close()
-        self._has_room.unpark_all()
+        self._has_space.unpark_all()
 
     async def take(self) -> bytes | None:
         """For the writer: all that is queued, when there is something; None at the end.
@@ -132,8 +147,11 @@ class Outbox:
     def sent(self, size: int) -> None:
         """For the writer: `size` bytes are on their way."""
         self._queued -= size
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         if not self.is_full:
-            self._has_room.unpark_all()
+            self._has_space.unpark_all()
 
     def _write_now(self, data: bytes) -> bytes | memoryview:
         if self.write is None or self._queued or not self._is_idle:

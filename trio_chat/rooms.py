@@ -211,7 +211,10 @@ class Hub:
         fresh = secrets.token_urlsafe(32)
         member = self.members.get(name)
         if member is None:
-            member = self.members[name] = Member(name, connection, Token(_hash(fresh)))
+            # What it came with stays good until the next: the welcome may get lost.
+            before = None if token is None else _hash(token)
+            member = Member(name, connection, Token(_hash(fresh), before))
+            self.members[name] = member
         elif token is not None and _proves(token, member.token):
             member.connection.cut_off("taken over by a new connection")
             member.connection = connection

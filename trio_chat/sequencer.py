@@ -7,6 +7,7 @@ grow, and when the channel is full the speakers wait, never the readers.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,15 +19,23 @@ from attrs import define, field
 from trio_chat.batch import Batch
 from trio_chat.errors import NotStored
 from trio_chat.history import Entry, History, Key, Place
-from trio_chat.messages import Post
+from trio_chat.messages import Post, Say
+from trio_chat.outbox import Outbox
 from trio_chat.rooms import Hub, Member
 
 INBOX_SUBMISSIONS = 1024
 """The most submissions that wait; a connection has one at a time."""
 
-BATCH_POSTS = 1000
-"""About the most posts in one batch. A batch is encoded and fanned out in one step, so this
-is what bounds how long everything else waits: some 10 ms."""
+BATCH_WEIGHT = 256 * 1024
+"""About the most bytes that a batch makes. It is encoded and fanned out in one step, so this
+bounds how long everything else waits, some 10 ms; and it may be held once for each reader
+that has stopped, so this bounds the memory, too."""
+
+POST_WEIGHT = 256
+"""The bytes of an event besides its text."""
+
+DEPART_AGAIN = 5.0
+"""Seconds after which a leave that could not be stored is tried again."""
 
 COME_BACK_WITHIN = 20.0
 """Seconds in which somebody whose connection was lost keeps the name and the rooms: a
@@ -45,15 +54,24 @@ def utc_now() -> datetime:
 class Submission:
     """Posts of one member, to be decided together and in this order.
 
+    `outbox`: that of the connection which asks; if it is not the member's any more, nothing
+    is decided, for nobody could be told.
     `renews`: it has come back, and its new token is to be kept before it is told.
     `is_handled` is set once all of this is done, `is_stored` if it could be.
     """
 
     member: Member
+    outbox: Outbox
     posts: Sequence[Post] = ()
     renews: bool = False
     is_handled: trio.Event = field(factory=trio.Event, init=False)
     is_stored: bool = field(default=False, init=False)
+
+    @property
+    def weight(self) -> int:
+        """About the bytes of the events that it makes."""
+        texts = sum(len(post.text) for post in self.posts if isinstance(post, Say))
+        return POST_WEIGHT * len(self.posts) + texts
 
 
 @define(eq=False)
@@ -80,10 +98,10 @@ class Sequencer:
     def depart(self, member: Member) -> None:
         """Have the rooms told that somebody's connection is lost. Never waits."""
         self.hub.exit(member)
-        if member.rooms:
-            self._departed.append(member)
-            with suppress(trio.WouldBlock):  # full: then it is awake
-                self._send.send_nowait(None)
+        # Even if it is in no room: its join may be in the batch that is being committed.
+        self._departed.append(member)
+        with suppress(trio.WouldBlock):  # full: then it is awake
+            self._send.send_nowait(None)
 
     async def see_off_the_lost(self) -> None:
         """Have those leave who have not come back in time, until cancelled."""
@@ -103,13 +121,15 @@ class Sequencer:
 
     async def _take(self) -> list[Submission]:
         """All that has piled up, or as much as makes one batch."""
-        taken = [await self._inbox.receive()]
-        posts = 0
+        taken = []
+        # A leave that could not be stored is tried again, also if nobody says anything.
+        with trio.move_on_after(DEPART_AGAIN if self._departed else math.inf):
+            taken.append(await self._inbox.receive())
+        weight = _weight(taken)
         with suppress(trio.WouldBlock):
-            while posts < BATCH_POSTS:
-                another = self._inbox.receive_nowait()
-                taken.append(another)
-                posts += len(another.posts) if another else 0
+            while weight < BATCH_WEIGHT:
+                taken.append(self._inbox.receive_nowait())
+                weight += _weight(taken[-1:])
         return [submission for submission in taken if submission is not None]
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> None:
@@ -128,20 +148,20 @@ class Sequencer:
         """Draft a batch and store it. If some of it turns out to be resent, nothing has
         been stored; draft it again, now that it is known: that is rare, and a look before
         each commit would cost a second hop to the store for every batch."""
-        standing: dict[Key, Place] = {}
+        known: dict[Key, Place] = {}
         while True:
-            batch = draft(standing, None)
+            batch = draft(known, None)
             if not batch.entries and not batch.tokens:
                 return batch
             try:
                 found = await self.history.append(batch.entries, batch.tokens)
             except NotStored as failure:
                 log.warning("not stored", extra={"error": str(failure)})
-                standing.update(await self._find(batch.entries))
-                return draft(standing, failure)
+                known.update(await self._find(batch.entries))
+                return draft(known, failure)
             if not found:
                 return batch
-            standing.update(found)
+            known.update(found)
 
     async def _find(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
         """Which of these stand in the log already, as far as it can be read."""
@@ -155,19 +175,27 @@ class Sequencer:
         self,
         submissions: Sequence[Submission],
         departed: Sequence[Member],
-        standing: Mapping[Key, Place],
+        known: Mapping[Key, Place],
         failure: NotStored | None,
     ) -> Batch:
-        batch = Batch(self.hub, self.now(), standing, failure)
+        batch = Batch(self.hub, self.now(), known, failure)
         # First those who left: their names may have new owners who speak in this batch.
         for member in departed if failure is None else ():
             batch.depart(member)
         for submission in submissions:
-            if submission.renews:
-                batch.renew(submission.member)
-            for post in submission.posts:
-                batch.post(submission.member, post)
+            if submission.outbox is submission.member.connection.outbox:
+                self._draft_one(batch, submission)
         return batch
+
+    def _draft_one(self, batch: Batch, submission: Submission) -> None:
+        if submission.renews:
+            batch.renew(submission.member)
+        for post in submission.posts:
+            batch.post(submission.member, post)
+
+
+def _weight(submissions: Sequence[Submission | None]) -> int:
+    return sum(submission.weight for submission in submissions if submission is not None)
 
 
 def _is_overdue(member: Member) -> bool:

@@ -6,7 +6,7 @@ import sys
 import trio
 from attrs import define, field, frozen
 
-from trio_chat.doors.lines import serve_lines
+from trio_chat.doors.lines import listen, serve_lines
 from trio_chat.errors import ServerFull
 from trio_chat.history import History
 from trio_chat.messages import Error, Goodbye
@@ -83,16 +83,17 @@ class Server:
 
         Raises `SetupError` if it can't listen.
         """
+        # Before any nursery: what is wrong is raised as it is, in no group.
         await self._hub.open(trio.current_time())
+        listeners = await listen(host, port)
+        addresses = [listener.socket.getsockname()[:2] for listener in listeners]
         async with trio.open_nursery() as house:
             house.start_soon(self._sequencer.run)
             house.start_soon(self._sequencer.see_off_the_lost)
             house.start_soon(self.history.maintain)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
-                    addresses = await doors.start(
-                        serve_lines, host, port, self.converse, sessions
-                    )
+                    doors.start_soon(serve_lines, listeners, self.converse, sessions)
                     task_status.started(Doorstep(addresses, sessions))
                     await self._closing.wait()
                     doors.cancel_scope.cancel(reason="closing")

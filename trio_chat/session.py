@@ -189,6 +189,9 @@ class Session:
                 await self._reply_to(error)
                 return
             await self._submit()
+        for line in self._lines.end():
+            await self._hear(line)
+        await self._submit()
 
     async def _receive(self) -> bytes:
         pings = self._member is not None and self._member.has_pinged
@@ -235,10 +238,10 @@ class Session:
 
     async def _renew(self, member: Member, fresh: str, presented: str) -> str:
         """Have the new token stored before it is given out; the old one if that fails."""
-        self._submission = Submission(member, renews=True)
-        await self.sequencer.submit(self._submission)
+        submission = Submission(member, self.outbox, renews=True)
+        await self._submit_one(submission)
         await self._settled()
-        if self._submission.is_stored:
+        if submission.is_stored:
             return fresh
         self.hub.keep_token(member, presented)
         return presented
@@ -256,12 +259,12 @@ class Session:
                 self._posts.append(request)
             case Ping():
                 member.has_pinged = True
-                await self.outbox.room()
+                await self.outbox.wait_for_space()
                 self.outbox.answer(self._encode(Pong(request.id)))
             case History() | Who() | Rooms():
                 await self._submit()
                 await self._settled()
-                await self.outbox.room()
+                await self._take_turns()
                 lines = await questions.answer(request, self.hub)
                 self.outbox.answer(self.outbox.format(lines))
             case Hello():
@@ -272,15 +275,20 @@ class Session:
     async def _reply_to(self, error: WireError | Refused) -> None:
         await self._submit()
         await self._settled()
-        await self.outbox.room()
+        await self._take_turns()
         self.outbox.answer(self._encode(Error(error.code, str(error), error.id)))
+
+    async def _take_turns(self) -> None:
+        """Before an answer from here: let others have theirs, and the peer read."""
+        await trio.lowlevel.checkpoint()
+        await self.outbox.wait_for_space()
 
     async def _submit(self) -> None:
         """Hand what was heard to the sequencer, no faster than the peer may speak."""
         posts, self._posts = self._posts, []
         ready: list[Post] = []
         for post in posts:
-            if isinstance(post, Say):
+            if self._is_paced(post):
                 due = self._pace.take(trio.current_time())
                 if due > trio.current_time():
                     await self._hand_over(ready)
@@ -289,6 +297,11 @@ class Session:
             ready.append(post)
         await self._hand_over(ready)
 
+    def _is_paced(self, post: Post) -> bool:
+        """All that others have to hear; not the joins with which somebody comes back."""
+        assert self._member is not None, "who has not said hello has no posts"
+        return not (isinstance(post, Join) and post.room in self._member.rooms)
+
     async def _hand_over(self, posts: list[Post]) -> None:
         """One submission at a time and none while the outbox is full: so what a peer can
         have under way is bounded, and a peer that does not read is not read from."""
@@ -296,9 +309,12 @@ class Session:
             return
         assert self._member is not None, "who has not said hello has no posts"
         await self._settled()
-        await self.outbox.room()
-        self._submission = Submission(self._member, posts)
-        await self.sequencer.submit(self._submission)
+        await self.outbox.wait_for_space()
+        await self._submit_one(Submission(self._member, self.outbox, posts))
+
+    async def _submit_one(self, submission: Submission) -> None:
+        await self.sequencer.submit(submission)
+        self._submission = submission  # not before: what was not submitted is not waited for
 
     async def _settled(self) -> None:
         if self._submission is not None and not self._submission.is_handled.is_set():
@@ -324,8 +340,7 @@ class Session:
 
     async def _send_page(self) -> None:
         data, more = await self._next_page()
-        if not more:
-            self.outbox.behind.popleft()
+        self.outbox.pass_on(is_done=not more)
         await self._send(data)
 
     async def _next_page(self) -> tuple[bytes, bool]:
@@ -342,7 +357,7 @@ class Session:
             with trio.move_on_after(STUCK) as patience:
                 await self._send_piece(data[start : start + PIECE_BYTES])
             if patience.cancelled_caught:
-                raise LinkLost(f"took nothing for {STUCK:.0f} s")
+                raise LinkLost(f"took less than {PIECE_BYTES} bytes in {STUCK:.0f} s")
 
     async def _send_piece(self, piece: bytes) -> None:
         try:

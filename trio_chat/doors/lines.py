@@ -23,23 +23,18 @@ SEND_BUFFER_BYTES = 128 * 1024
 alone it grows to 4 MB for each reader that has stopped."""
 
 
-async def serve_lines(
-    host: str,
-    port: int,
-    converse: Converse,
-    sessions: trio.Nursery,
-    *,
-    task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Listen until cancelled; conversations run in `sessions` and may last longer.
-
-    Starts with the addresses that it listens on. Raises `SetupError`.
-    """
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Begin to listen. Raises `SetupError`."""
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        return await trio.open_tcp_listeners(port, host=host)
     except OSError as exc:
         raise SetupError(f"can't listen on {host}:{port}: {exc.strerror or exc}") from exc
-    task_status.started([listener.socket.getsockname()[:2] for listener in listeners])
+
+
+async def serve_lines(
+    listeners: list[trio.SocketListener], converse: Converse, sessions: trio.Nursery
+) -> None:
+    """Serve until cancelled; conversations run in `sessions` and may last longer."""
     await trio.serve_listeners(
         partial(_answer_door, converse), listeners, handler_nursery=sessions
     )
