@@ -17,6 +17,7 @@ LAYERS = [
     {"schema", "rules", "pacing"},
     {"history"},
     {"history.memory", "history.sqlite", "outbox"},
+    {"history.archive"},
     {"rooms"},
     {"batch", "questions"},
     {"sequencer"},
@@ -27,12 +28,14 @@ LAYERS = [
     {"client.link", "client.calls", "client.feed"},
     {"client.lifeline"},
     {"client.chat"},
-    {"client.commands"},
+    {"client.commands", "client.journal"},
     {"client.view"},
     {"client.plain"},
     {"client.terminal"},
     {"testing", "logs", "config"},
+    {"doctor"},
     {""},
+    {"upkeep"},
     {"cli"},
     {"__main__"},
 ]
@@ -54,9 +57,9 @@ IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "rando
 ONLY_IN = {
     "cattrs": {"wire"},
     "orjson": {"wire"},
-    "sqlite3": {"history.sqlite"},
+    "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
     "prompt_toolkit": {"client.terminal"},
-    "cyclopts": {"cli", "config"},
+    "cyclopts": {"cli", "upkeep", "config"},
     "structlog": {"logs"},
 }
 

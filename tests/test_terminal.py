@@ -1,27 +1,49 @@
 """The person at a terminal, without one: keys come from a pipe, what is drawn is recorded."""
 
 import re
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define, evolve, field
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from trio_chat.client.chat import Chat
+from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
-from trio_chat.client.terminal import HINT, NAMES, STYLE, WAITING, Screen, run_terminal
+from trio_chat.client.terminal import (
+    CONTEXT,
+    HINT,
+    NAMES,
+    STYLE,
+    WAITING,
+    Person,
+    Screen,
+    run_terminal,
+)
 from trio_chat.client.view import NAME_COLOURS, notice
-from trio_chat.errors import AlreadyInRoom, BadName, LinkLost, TextTooLong
-from trio_chat.messages import Event, Limits, Page, RoomInfo, Say
+from trio_chat.errors import (
+    AlreadyInRoom,
+    BadName,
+    ChatError,
+    LinkLost,
+    NameTaken,
+    TextTooLong,
+)
+from trio_chat.messages import Event, Limits, Page, RoomInfo, RoomState, Say, Welcome
 from trio_chat.testing import running_server
+
+LIMITS = Limits(65536, 100, 32, 100, 100, 0, 0, 45)
+WELCOME = Welcome(1, "alice", "a server", "token", "one", LIMITS)
 
 ERASED = "\f"
 PASTE = "\x1b[200~{}\x1b[201~"
@@ -96,12 +118,15 @@ class Desk:
         await self.bell.until(is_so)
 
     @asynccontextmanager
-    async def sitting(self, screen: Screen | None = None) -> AsyncIterator[trio.Event]:
+    async def sitting(
+        self, screen: Screen | None = None, journal: Journal | None = None
+    ) -> AsyncIterator[trio.Event]:
         """Somebody sits here, in the lobby; the event is set when they have left."""
         left = trio.Event()
+        chat = cast("Chat", self.chat)
 
         async def sit() -> None:
-            await run_terminal(cast("Chat", self.chat), "lobby", screen=screen)
+            await run_terminal(chat, "lobby", screen=screen, journal=journal)
             left.set()
 
         async with trio.open_nursery() as nursery:
@@ -128,12 +153,13 @@ class FakeChat:
     name: str = "alice"
     asked: list[tuple[object, ...]] = field(factory=list)
     is_answering: bool = True
+    joined_at: int = 1
+    ids: list[str | None] = field(factory=list, init=False)
     _send: trio.MemorySendChannel[Event] = field(init=False)
     _receive: trio.MemoryReceiveChannel[Event] = field(init=False)
 
-    class welcome:  # noqa: N801 # looks like the field
-        epoch = "one"
-        limits = Limits(65536, 100, 32, 100, 100, 0, 0, 45)
+    failure: ChatError | None = None
+    welcome: Welcome = WELCOME
 
     def __attrs_post_init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel(1000)
@@ -142,25 +168,32 @@ class FakeChat:
     def said(self) -> list[object]:
         return [text for what, _, *rest in self.asked if what == "say" for text in rest]
 
-    def hear(self, text: str, by: str = "bob") -> None:
+    def hear(self, text: str, by: str = "bob", *, seq: int = 1) -> None:
         at = datetime(2026, 1, 1, tzinfo=UTC)
-        self._send.send_nowait(Event(1, at, by, Say("lobby", text)))
+        self._send.send_nowait(Event(seq, at, by, Say("lobby", text)))
 
-    def lose(self) -> None:
+    def lose(self, failure: ChatError | None = None) -> None:
+        self.failure = failure or LinkLost("no server any more")
         self._send.close()
 
-    async def join(self, room: str) -> int:
+    async def join(self, room: str, *, after: int | None = None) -> int:
         if room == "locked":
             raise AlreadyInRoom("you can't")
-        return await self._note("join", room)
+        await self._note("join", room, *[after] * (after is not None))
+        return self.joined_at
 
-    async def say(self, room: str, text: str) -> int:
+    async def say(self, room: str, text: str, *, id: str | None = None) -> int:
+        if text == "take my name":
+            self.lose(NameTaken("somebody is called alice"))
+            assert self.failure is not None
+            raise self.failure
         if text == "lose me":
             self.hear("famous last words")
             self.lose()
             raise LinkLost("no server any more")
-        if text == "refuse me":
+        if text.startswith("refuse me"):
             raise TextTooLong("too \x1b[2J long")
+        self.ids.append(id)
         return await self._note("say", room, text)
 
     async def leave(self, room: str) -> int:
@@ -190,7 +223,8 @@ class FakeChat:
     async def __aiter__(self) -> AsyncIterator[Event]:
         async for event in self._receive:
             yield event
-        raise LinkLost("no server any more")
+        assert self.failure is not None
+        raise self.failure
 
 
 # ---------------------------------------------------------------- typing
@@ -421,6 +455,245 @@ async def test_cancelling_ends_the_thread_wherever_it_is(desk: Desk) -> None:
         screen = Screen()
 
 
+# ---------------------------------------------------------------- what is remembered
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    async with open_journal(tmp_path / "state" / "alice.db") as journal:
+        yield journal
+
+
+async def soon(is_so: Callable[[], bool]) -> None:
+    """Wait for something that rings no bell."""
+    while not is_so():
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def kept(path: Path) -> list[tuple[str, str]]:
+    """The texts, and their rooms, that the next run would find if this one was killed now."""
+    copy = path.parent / "copy"
+    copy.mkdir(exist_ok=True)
+    for file in (path / "state").iterdir():
+        shutil.copy(file, copy)
+    async with open_journal(copy / "alice.db") as journal:
+        return [(unsent.room, unsent.text) for unsent in journal.unsent.values()]
+
+
+async def test_a_text_is_on_the_disk_before_it_is_sent(
+    desk: Desk, journal: Journal, tmp_path: Path
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.chat.is_answering = False
+        desk.type("precious", ENTER)
+        await desk.until(lambda: desk.chat.said == ["precious"])
+        assert await kept(tmp_path) == [("lobby", "precious")]
+        assert desk.chat.ids == list(journal.unsent)
+
+
+async def test_texts_that_wait_for_the_one_before_are_on_the_disk_too(
+    desk: Desk, journal: Journal, tmp_path: Path
+) -> None:
+    async with desk.sitting(journal=journal), trio.open_nursery() as nursery:
+        nursery.start_soon(journal.keep, desk.chat)
+        desk.chat.is_answering = False
+        desk.type("one", ENTER, "two", ENTER, "/join Garden", ENTER, "three", ENTER)
+        desk.type("/leave", ENTER, "four", ENTER, "/join locked room", ENTER, "five", ENTER)
+        while len(await kept(tmp_path)) < 5:
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert await kept(tmp_path) == [
+        ("lobby", "one"),
+        ("lobby", "two"),
+        ("garden", "three"),
+        ("lobby", "four"),
+        ("lobby", "five"),
+    ]
+
+
+async def test_what_is_said_or_refused_is_not_kept(desk: Desk, journal: Journal) -> None:
+    async with desk.sitting(journal=journal):
+        desk.type("one", ENTER, "refuse me", ENTER, "x" * 101, ENTER, "two", ENTER)
+        desk.type("/leave", ENTER, "nowhere", ENTER)
+        await desk.see("you are in no room")
+        await soon(lambda: not journal.unsent)
+    assert desk.chat.said == ["one", "two"]
+
+
+async def test_a_text_is_said_where_one_is_when_its_turn_has_come(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.type("/join locked", ENTER, "still here", ENTER, "/join garden", ENTER)
+        desk.type("there", ENTER)
+        await desk.until(lambda: len(desk.chat.said) == 2)
+    assert ("say", "lobby", "still here") in desk.chat.asked
+    assert ("say", "garden", "there") in desk.chat.asked
+
+
+async def test_after_a_refused_join_texts_are_for_the_old_room(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.chat.is_answering = False
+        desk.type("/join locked", ENTER, "one", ENTER)
+        await desk.until(lambda: desk.chat.said == ["one"])
+        desk.type("two", ENTER)
+        await soon(lambda: len(journal.unsent) == 2)
+    assert [unsent.room for unsent in journal.unsent.values()] == ["lobby", "lobby"]
+
+
+async def test_a_line_that_stays_in_the_prompt_is_not_kept(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.chat.is_answering = False
+        desk.type(*(f"{number}\r" for number in range(WAITING + 2)))
+        await desk.see("lines wait for the server")
+        assert len(journal.unsent) == WAITING + 1
+
+
+@pytest.mark.parametrize(
+    ("word", "error"), [("lose me", LinkLost), ("take my name", NameTaken)]
+)
+async def test_the_end_of_the_chat_is_no_refusal_of_a_text(
+    desk: Desk, journal: Journal, tmp_path: Path, word: str, error: type[Exception]
+) -> None:
+    with pytest.RaisesGroup(error):
+        async with desk.sitting(journal=journal) as left:
+            desk.type(word, ENTER)
+            await left.wait()
+    assert [unsent.text for unsent in journal.unsent.values()] == [word]
+    assert await kept(tmp_path) == [("lobby", word)]
+    assert "not said" not in desk.text
+
+
+async def test_leaving_before_all_is_said_tells_that_it_is_kept(
+    desk: Desk, journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("trio_chat.client.terminal.GRACE", 0.05)
+    async with desk.sitting(journal=journal) as left:
+        desk.chat.is_answering = False
+        desk.type("one", ENTER, "two", ENTER, CTRL_D)
+        await left.wait()
+    assert "sent at the next start: 2 messages" in desk.text
+    assert await kept(tmp_path) == [("lobby", "one"), ("lobby", "two")]
+
+
+async def test_what_was_not_said_last_time_is_said_first_under_the_same_id(
+    desk: Desk, journal: Journal
+) -> None:
+    ids = [journal.add(room, f"to {room}").id for room in ("garden", "lobby", "garden")]
+    async with desk.sitting(journal=journal):
+        desk.type("new", ENTER)
+        await desk.until(lambda: len(desk.chat.said) == 4)
+        await soon(lambda: not journal.unsent)
+        assert desk.prompt == "lobby>"
+    assert desk.chat.asked[:6] == [
+        ("join", "lobby"),
+        ("join", "garden"),
+        ("say", "garden", "to garden"),
+        ("say", "lobby", "to lobby"),
+        ("say", "garden", "to garden"),
+        ("say", "lobby", "new"),
+    ]
+    assert desk.chat.ids[:3] == ids
+    assert "3 messages from last time are sent now" in desk.text
+
+
+async def test_what_is_refused_now_is_shown_as_a_whole(desk: Desk, journal: Journal) -> None:
+    text = "word " * 50 + "end"
+    journal.add("locked", text)
+    async with desk.sitting(journal=journal):
+        await desk.see("not back in locked: you can't")
+        await desk.see("1 message from last time is sent now")
+        await desk.see(f"{text}: a text may have 100 bytes")
+        await soon(lambda: not journal.unsent)
+
+
+async def test_one_is_back_in_the_rooms_where_others_still_see_one(
+    desk: Desk, journal: Journal
+) -> None:
+    rooms = (RoomState("lobby", 9), RoomState("garden", 3), RoomState("a\x1b[2J b", 3))
+    desk.chat.welcome = evolve(WELCOME, rooms=rooms)
+    async with desk.sitting(journal=journal):
+        await desk.until(lambda: ("join", "garden") in desk.chat.asked)
+        await desk.see("not back in a\ufffd[2J b")
+        desk.type("/who", ENTER)
+        await desk.until(lambda: ("who", "lobby") in desk.chat.asked)
+    assert desk.chat.asked.count(("join", "lobby")) == 1
+
+
+async def test_coming_back_shows_some_context_and_where_the_news_begin(
+    desk: Desk, journal: Journal
+) -> None:
+    journal.know(WELCOME)
+    journal.see("lobby", 30)
+    desk.chat.joined_at = 40
+    async with desk.sitting(journal=journal):
+        assert desk.chat.asked == [("join", "lobby", 30 - CONTEXT)]
+        for seq in range(29, 33):
+            desk.chat.hear(f"n{seq}.", seq=seq)
+        await desk.see("n32.")
+        await soon(lambda: journal.cursors == {"lobby": 32})
+    assert desk.text.count("new") == 1
+    assert desk.text.index("n30.") < desk.text.index("── new ──") < desk.text.index("n31.")
+
+
+async def test_what_comes_after_ones_join_is_no_news(desk: Desk, journal: Journal) -> None:
+    journal.know(WELCOME)
+    journal.see("lobby", 30)
+    desk.chat.joined_at = 31
+    async with desk.sitting(journal=journal):
+        desk.chat.hear("live", seq=32)
+        await desk.see("live")
+    assert "new" not in desk.text
+
+
+async def test_near_the_beginning_all_is_context(desk: Desk, journal: Journal) -> None:
+    journal.know(WELCOME)
+    journal.see("lobby", CONTEXT - 1)
+    async with desk.sitting(journal=journal):
+        assert desk.chat.asked == [("join", "lobby", 0)]
+
+
+async def test_in_another_history_one_is_new(desk: Desk, journal: Journal) -> None:
+    journal.know(evolve(WELCOME, epoch="long ago"))
+    journal.see("lobby", 30)
+    async with desk.sitting(journal=journal):
+        assert desk.chat.asked == [("join", "lobby")]
+        desk.chat.hear("hello")
+        await soon(lambda: journal.cursors == {"lobby": 1})
+    assert "new" not in desk.text
+
+
+async def test_what_was_not_drawn_has_not_been_seen(desk: Desk, journal: Journal) -> None:
+    async with desk.sitting(journal=journal) as left:
+        desk.chat.hear("seen", seq=1)
+        await soon(lambda: journal.cursors == {"lobby": 1})
+        desk.keys.close()
+        await left.wait()
+        person = Person(cast("Chat", desk.chat), Screen(), journal)
+        await person.screen.run()
+        await person.show(
+            [Event(2, datetime(2026, 1, 1, tzinfo=UTC), "bob", Say("lobby", "x"))]
+        )
+    assert journal.cursors == {"lobby": 1}
+
+
+async def test_trouble_with_the_journal_is_told_and_the_chat_goes_on(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "alice.db"
+    async with open_journal(path) as journal, desk.sitting(journal=journal):
+        await desk.see("what you type is lost if this program is killed")
+        journal.tell("\x1b[2J and now this")
+        await desk.see("\ufffd[2J and now this")
+        desk.type("hello", ENTER)
+        await desk.until(lambda: desk.chat.said == ["hello"])
+
+
 # ---------------------------------------------------------------- the screen
 
 
@@ -448,14 +721,14 @@ async def test_a_screen_that_is_not_up_lets_its_callers_wait_and_one_that_is_gon
         nursery.start_soon(screen.run)
         await desk.see("waits")
         desk.keys.close()
-    await screen.show(notice("too late"))
+    assert not await screen.show(notice("too late"))
 
 
 async def test_showing_waits_until_it_is_drawn(desk: Desk) -> None:
     screen = Screen()
     async with desk.sitting(screen):
         for number in range(100):
-            await screen.show(notice(f"number {number}"))
+            assert await screen.show(notice(f"number {number}"))
             assert f"number {number}" in desk.text
 
 

@@ -195,6 +195,92 @@ def test_every_line_of_a_text_has_its_bar(text: str, by: str) -> None:
         assert "│" in line or "»" in line
 
 
+# ---------------------------------------------------------------- what was missed
+
+NEW = "──── new ────"
+
+
+def told(view: View, *items: Event | Gap) -> list[str]:
+    """The lines of these, without times: the text, or what moved."""
+    lines = "\n".join(shown(view, item) for item in items).split("\n")
+    return [line.replace("12:00", "").strip() for line in lines]
+
+
+def test_a_line_stands_above_the_first_that_was_missed(view: View) -> None:
+    view.expect("lobby", 5)
+    view.arrive("lobby", 9)
+    assert told(
+        view,
+        event("seen", "bob", seq=5),
+        event("missed", "bob", seq=6),
+        event("this too", "bob", seq=7),
+        event(Join("lobby"), seq=8),
+        event("live", "bob", seq=9),
+    ) == [
+        "bob │ seen",
+        NEW,
+        "bob │ missed",
+        "bob │ this too",
+        "-->   you joined lobby",
+        "bob │ live",
+    ]
+
+
+def test_the_line_has_a_style_of_its_own(view: View) -> None:
+    view.expect("lobby", 5)
+    assert view.show(event("missed", "bob", seq=6))[0] == ("new", f"{NEW}\n")
+
+
+def test_ones_own_coming_and_going_is_no_news(view: View) -> None:
+    view.expect("lobby", 5)
+    view.arrive("lobby", 8)
+    mine = (event(Leave("lobby"), seq=6), event("me", seq=7), event(Join("lobby"), seq=8))
+    assert NEW not in told(view, event("seen", "bob", seq=5), *mine, event("hi", "bob", seq=9))
+
+
+def test_others_coming_and_going_is_news(view: View) -> None:
+    view.expect("lobby", 5)
+    view.arrive("lobby", 7)
+    left = told(view, event(Leave("lobby"), seq=6), event(Leave("lobby"), "bob", seq=7))
+    assert left == ["<--   you left lobby", NEW, "<--   bob left lobby"]
+
+
+def test_a_gap_may_hide_news(view: View) -> None:
+    view.expect("lobby", 5)
+    assert NEW not in told(view, Gap("lobby", 1, 5))
+    assert told(view, Gap("lobby", 6, 9))[0] == NEW
+
+
+def test_the_news_of_each_room_have_a_line_that_names_it(view: View) -> None:
+    view.arrive("garden", 1)
+    view.expect("lobby", 5)
+    view.expect("den", 2)
+    assert told(view, event("x", "bob", seq=6))[0] == "──── new in lobby ────"
+    assert "new" not in told(view, event(Say("garden", "x"), "bob", seq=6))[0]
+    assert told(view, event(Say("den", "x"), "bob", seq=3))[0] == "──── new in den ────"
+
+
+def test_without_a_cursor_nothing_counts_as_missed(view: View) -> None:
+    view.arrive("lobby", 9)
+    assert NEW not in told(view, event("x", "bob", seq=6))
+
+
+def test_what_one_asks_for_is_no_news(view: View) -> None:
+    view.expect("lobby", 5)
+    page = Page("lobby", (event("x", "bob", seq=6),), more=False)
+    assert "new" not in plain(view.page(page))
+    assert told(view, event("y", "bob", seq=7))[0] == NEW
+
+
+def test_leaving_a_room_or_another_history_ends_it(view: View) -> None:
+    view.expect("lobby", 5)
+    view.leave("lobby")
+    assert NEW not in told(view, event("x", "bob", seq=6))
+    view.expect("lobby", 5)
+    view.know_epoch("two")
+    assert NEW not in told(view, event("x", "bob", seq=7))
+
+
 # ---------------------------------------------------------------- other things shown
 
 

@@ -6,7 +6,8 @@ to its loop with `call_soon_threadsafe`, what is typed comes back with `from_thr
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from os.path import commonprefix
 from textwrap import shorten
@@ -38,11 +39,12 @@ from trio_chat.client.commands import (
     ShowHelp,
     Talk,
 )
+from trio_chat.client.journal import Journal, Unsent
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import Item, race, show_all
 from trio_chat.client.view import Fragments, View, notice
-from trio_chat.errors import LinkLost, NotInRoom, Refused, WireError
-from trio_chat.names import parse_name
+from trio_chat.errors import BadName, ChatError, NotInRoom, Refused, WireError
+from trio_chat.names import Name, parse_name
 
 NAMES = (
     "#af5f5f", "#d75f00", "#878700", "#5f8700", "#00875f", "#008787",
@@ -59,6 +61,7 @@ STYLE = Style.from_dict(
         "day": "#808080",
         "lost": "#d75f00",
         "gap": "#d75f00",
+        "new": "bold #0087d7",
         "error": "#d70000",
         "notice": "italic",
         "own": "bold",
@@ -75,6 +78,9 @@ GRACE = 3.0
 
 EXIT_WITHIN = 2.0
 """Seconds for the prompt to clear up behind itself, which takes a few milliseconds."""
+
+CONTEXT = 20
+"""Events that are shown again when one comes back to a room: what was talked about."""
 
 SHOWN_OF_A_TEXT = 60
 """Characters that tell which text is meant; the arrow key brings back the whole."""
@@ -131,15 +137,17 @@ class Screen:
             with trio.move_on_after(EXIT_WITHIN, shield=True):
                 await ended.wait()
 
-    async def show(self, fragments: Fragments) -> None:
-        """Print above the prompt; returns when it has been drawn.
+    async def show(self, fragments: Fragments) -> bool:
+        """Print above the prompt; returns when it has been drawn: False if the prompt is
+        gone, and it has not.
 
         To wait for that is what keeps a flood from piling up in the prompt's loop.
         """
         await self._is_up.wait()
-        drawn = trio.Event()
-        if self._call_soon(self._draw_and_tell, fragments, drawn):
-            await drawn.wait()
+        drawing = _Drawing(fragments)
+        if self._call_soon(self._draw_and_tell, drawing):
+            await drawing.is_done.wait()
+        return drawing.was_drawn
 
     def tell(self, fragments: Fragments) -> None:
         """Print above the prompt, soon."""
@@ -172,7 +180,7 @@ class Screen:
         self._is_over = True
         self._call_soon(self._exit)
 
-    def _call_soon(self, do: Callable[..., None], *args: object) -> bool:
+    def _call_soon(self, do: Callable[..., object], *args: object) -> bool:
         if self._loop is None:
             return False
         try:
@@ -205,23 +213,24 @@ class Screen:
             app.erase_when_done = not self._session.default_buffer.text
             app.exit()
 
-    def _draw_and_tell(self, fragments: Fragments, drawn: trio.Event) -> None:
+    def _draw_and_tell(self, drawing: "_Drawing") -> None:
         try:
-            self._draw(fragments)
+            drawing.was_drawn = self._draw(drawing.fragments)
         finally:
-            self._token.run_sync_soon(drawn.set)
+            self._token.run_sync_soon(drawing.is_done.set)
 
-    def _draw(self, fragments: Fragments) -> None:
+    def _draw(self, fragments: Fragments) -> bool:
         # Not `run_in_terminal`: it gives the keyboard back to the terminal for the moment,
         # which then echoes what is typed just now into the midst of the text.
         app = self._session.app
         if not app.is_running or app.is_done:
-            return
+            return False
         app.renderer.erase()
         styled = [(f"class:{style}" if style else "", text) for style, text in fragments]
         print_formatted_text(app.output, FormattedText([*styled, ("", "\n")]), STYLE)
         app.renderer.reset()
         app.invalidate()
+        return True
 
     def enter(self, event: KeyPressEvent) -> None:
         """The key Enter: the whole text, of however many lines, is one."""
@@ -252,6 +261,15 @@ class Screen:
 
     def _ask(self, question: Callable[[str], T], text: str) -> T:
         return trio.from_thread.run_sync(question, text, trio_token=self._token)
+
+
+@define(eq=False)
+class _Drawing:
+    """Something that somebody waits to see drawn."""
+
+    fragments: Fragments
+    is_done: trio.Event = field(factory=trio.Event, init=False)
+    was_drawn: bool = field(default=False, init=False)
 
 
 def _make_session(screen: Screen) -> PromptSession[str]:
@@ -304,22 +322,32 @@ class Person:
     """Somebody at a screen: sees what happens in a chat, and has typed lines obeyed.
 
     Lines are obeyed one after the other; `quit` is heard at once even if the server lets
-    the line before it wait.
+    the line before it wait. A text is in the journal from when it is typed until it is
+    said or refused.
     """
 
     chat: Chat
     screen: Screen
+    journal: Journal
     view: View = field(init=False)
-    _wants: trio.MemorySendChannel[Command] = field(init=False)
-    _commands: trio.MemoryReceiveChannel[Command] = field(init=False)
-    _doing: Command | None = field(default=None, init=False)
+    _from_last_time: list[Unsent] = field(init=False)
+    _target: str | None = field(default=None, init=False)
+    _wants: trio.MemorySendChannel[Command | Unsent] = field(init=False)
+    _commands: trio.MemoryReceiveChannel[Command | Unsent] = field(init=False)
     _is_leaving: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.view = View(self.chat.name)
+        self._know_welcome()
+        self._from_last_time = list(self.journal.unsent.values())
         self._wants, self._commands = trio.open_memory_channel(WAITING)
         self.screen.take = self.take
         self.screen.complete = self.complete
+        self.journal.tell = lambda trouble: self.screen.tell(view.warning(trouble))
+
+    def _know_welcome(self) -> None:
+        self.view.know_epoch(self.chat.welcome.epoch)
+        self.journal.know(self.chat.welcome)
 
     def take(self, line: str) -> bool:
         """Take a line that was typed; False if too many wait already."""
@@ -329,7 +357,7 @@ class Person:
                 self._wants.close()
                 self._is_leaving.set()
             elif command is not None:
-                self._wants.send_nowait(command)
+                self._want(command)
         except commands.BadCommand as error:
             self.screen.tell(view.refusal(error))
         except trio.WouldBlock:
@@ -339,50 +367,132 @@ class Person:
             return False
         return True
 
+    def _want(self, command: Command) -> None:
+        if isinstance(command, Talk) and self._target is not None:
+            self._want_to_say(self.journal.add(self._target, command.text))
+        else:
+            self._wants.send_nowait(command)
+            self._foresee(command)
+
+    def _want_to_say(self, unsent: Unsent) -> None:
+        try:
+            self._wants.send_nowait(unsent)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            self.journal.remove(unsent)
+            raise
+
+    def _foresee(self, command: Command) -> None:
+        """Where the next text will belong, so that the journal knows while the server does
+        not answer. Where it is said is decided when its turn has come."""
+        match command:
+            case Enter(room):
+                with suppress(BadName):
+                    self._target = parse_name(room)
+            case Exit(room) if room is None or room.lower() == self._target:
+                self._target = min(self.view.rooms - {self._target}, default=None)
+
     def complete(self, before: str) -> Sequence[str]:
         """What the text before the cursor may become."""
         return commands.complete(before, self.view.names, self.view.rooms)
 
     async def show(self, batch: list[Item]) -> None:
         """Show what happened."""
-        self.view.know_epoch(self.chat.welcome.epoch)
-        await self.screen.show(view.join_lines(map(self.view.show, batch)))
+        self._know_welcome()
+        if await self.screen.show(view.join_lines(map(self.view.show, batch))):
+            for item in batch:
+                self.journal.see(view.room_of(item), view.last_seq(item))
 
     async def obey(self) -> None:
         """Do what was typed, until that is to leave."""
         try:
             await race(self._work, self._run_out_of_time)
-            await self._show_what_was_not_said()
+            await self._tell_what_was_not_said()
             with trio.move_on_after(GRACE):
                 await self._leave_all()
-        except LinkLost:  # raised by `show_all` too, after all that came has been shown
+        except ChatError:  # raised by `show_all` too, after all that came has been shown
             await trio.sleep_forever()
 
     async def join(self, room: str) -> None:
         """Enter a room, and talk there from now on. Raises `Refused`."""
         name = parse_name(room)
-        if name not in self.view.rooms:
-            await self.chat.join(name)
-            self.view.rooms.add(name)
+        await self._enter(name)
         self.screen.set_room(name)
+        self._aim()
+
+    async def _enter(self, room: Name) -> None:
+        if room in self.view.rooms:
+            return
+        cursor, after = self.journal.cursors.get(room), None
+        if cursor is not None:
+            self.view.expect(room, cursor)
+            after = max(0, cursor - CONTEXT)
+        self.view.arrive(room, await self.chat.join(room, after=after))
 
     async def _work(self) -> None:
+        await self._begin()
         async for command in self._commands:
-            self._doing = command
-            try:
-                await self._do(command)
-            except (Refused, WireError) as error:
-                await self.screen.show(view.refusal(error, _undone(command)))
-        self._doing = None
+            await self._attempt(partial(self._do, command), _undone(command))
+            self._aim()
+
+    def _aim(self) -> None:
+        """Where nothing waits to be done, there is nothing to foresee."""
+        if not self._commands.statistics().current_buffer_used:
+            self._target = self.screen.room
+
+    async def _attempt(self, do: Callable[[], Awaitable[None]], what: str) -> None:
+        """Do something; if it is refused, show why, and `what` was not done."""
+        try:
+            await do()
+        except (Refused, WireError) as error:
+            if error is self.chat.failure:  # it is not the thing that was refused
+                raise
+            await self.screen.show(view.refusal(error, what))
+
+    # ------------------------------------------------------------ from last time
+
+    async def _begin(self) -> None:
+        """Go on where the last run has ended: in its rooms, with its unsent texts."""
+        if self.journal.trouble is not None:
+            await self.screen.show(view.warning(self.journal.trouble))
+        for room in self._rooms_of_last_time():
+            await self._attempt(partial(self._come_back, room), f"not back in {clean(room)}")
+        if self._from_last_time:
+            await self._say_what_is_left()
+
+    async def _say_what_is_left(self) -> None:
+        count = len(self._from_last_time)
+        told = f"{_messages(count)} from last time {'is' if count == 1 else 'are'} sent now"
+        await self.screen.show(notice(told))
+        for unsent in self._from_last_time:
+            # The whole text: there is no other place from where it could be had back.
+            what = f"not said in {unsent.room}: {clean(unsent.text, lines=True)}"
+            await self._attempt(partial(self._say_again, unsent), what)
+
+    def _rooms_of_last_time(self) -> Iterable[str]:
+        """Those in which the others still see one, and those where there is something to
+        be said."""
+        remembered = [state.room for state in self.chat.welcome.rooms]
+        return dict.fromkeys([*remembered, *(unsent.room for unsent in self._from_last_time)])
+
+    async def _come_back(self, room: str) -> None:
+        await self._enter(parse_name(room))
+
+    async def _say_again(self, unsent: Unsent) -> None:
+        with self._until_answered(unsent):
+            await self._say(unsent)
+
+    # ------------------------------------------------------------ what was typed
 
     async def _run_out_of_time(self) -> None:
         await self._is_leaving.wait()
         await trio.sleep(GRACE)
 
-    async def _do(self, command: Command) -> None:
+    async def _do(self, command: Command | Unsent) -> None:
         match command:
-            case Talk(text):
-                await self._talk(text)
+            case Unsent():
+                await self._say_here(command)
+            case Talk(text):  # typed where one was in no room
+                await self._say_here(self.journal.add(self._which(None), text))
             case Enter(room):
                 await self.join(room)
             case Exit(room):
@@ -401,9 +511,25 @@ class Person:
             case _:
                 assert_never(command)
 
-    async def _talk(self, text: str) -> None:
-        room = self._which(None)
-        await self.chat.say(room, commands.sayable(text, self.chat.welcome.limits.text))
+    async def _say_here(self, unsent: Unsent) -> None:
+        with self._until_answered(unsent):
+            await self._say(self.journal.move(unsent, self._which(None)))
+
+    async def _say(self, unsent: Unsent) -> None:
+        await self.journal.save()
+        text = commands.sayable(unsent.text, self.chat.welcome.limits.text)
+        await self.chat.say(unsent.room, text, id=unsent.id)
+
+    @contextmanager
+    def _until_answered(self, unsent: Unsent) -> Iterator[None]:
+        """What is acked or refused is done with; what ends otherwise stays in the journal."""
+        try:
+            yield
+        except (Refused, WireError) as error:
+            if error is not self.chat.failure:
+                self.journal.remove(unsent)
+            raise
+        self.journal.remove(unsent)
 
     async def _leave(self, room: str) -> None:
         await self.chat.leave(room)
@@ -425,18 +551,19 @@ class Person:
 
     async def _leave_all(self) -> None:
         for room in sorted(self.view.rooms):
-            try:
-                await self._leave(room)
-            except (Refused, WireError) as error:
-                await self.screen.show(view.refusal(error))
+            await self._attempt(partial(self._leave, room), "")
 
-    async def _show_what_was_not_said(self) -> None:
+    async def _tell_what_was_not_said(self) -> None:
         """A line that is lost without a word would be the one that mattered."""
-        waiting = [command async for command in self._commands]  # closed, so this ends
-        for command in (self._doing, *waiting):
-            if isinstance(command, Talk):
-                text = f"the server does not answer; maybe {_undone(command)}"
-                await self.screen.show(notice(text))
+        await self.journal.save()
+        texts = [unsent.text for unsent in self.journal.unsent.values()]
+        if texts and self.journal.survives:
+            text = f"not said yet, and sent at the next start: {_messages(len(texts))}"
+            await self.screen.show(notice(text))
+            return
+        for text in texts:
+            told = f"the server does not answer; maybe not said: {_shorten(text)}"
+            await self.screen.show(notice(told))
 
     def _which(self, room: str | None) -> str:
         """The room that is meant. Raises `BadName`, `NotInRoom`."""
@@ -447,24 +574,34 @@ class Person:
         return self.screen.room
 
 
-def _undone(command: Command) -> str:
-    if not isinstance(command, Talk):
-        return ""
-    text = shorten(command.text, SHOWN_OF_A_TEXT, placeholder=" …")
-    return f"not said: {clean(text)}"
+def _undone(command: Command | Unsent) -> str:
+    if isinstance(command, Talk | Unsent):
+        return f"not said: {_shorten(command.text)}"
+    return ""
 
 
-async def run_terminal(chat: Chat, room: str, *, screen: Screen | None = None) -> None:
+def _shorten(text: str) -> str:
+    return clean(shorten(text, SHOWN_OF_A_TEXT, placeholder=" …"))
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+async def run_terminal(
+    chat: Chat, room: str, *, screen: Screen | None = None, journal: Journal | None = None
+) -> None:
     """Join `room`, show what happens in the chat and do what is typed, until the person
     leaves with `/quit`, `quit` or Ctrl-D.
 
     `screen`: one whose `set_state` was given to `connect`, so that it can show when the
-    connection is lost.
+    connection is lost. `journal`: what is remembered of the last run, and for the next; to
+    write it down, with `keep`, is up to the caller.
 
     Raises what the join is refused with, and `LinkLost`.
     """
     screen = screen or Screen()
-    person = Person(chat, screen)
+    person = Person(chat, screen, journal or Journal())
     await person.join(room)
     with patch_stdout(raw=True):  # a stray print must not be drawn over the prompt either
         await race(screen.run, partial(show_all, chat, person.show), person.obey)

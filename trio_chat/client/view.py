@@ -10,7 +10,7 @@ from datetime import date, datetime, tzinfo
 from typing import assert_never
 from zlib import crc32
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from trio_chat.client.clean import clean
 from trio_chat.client.commands import usages
@@ -32,6 +32,15 @@ NAMES_KNOWN = 1000
 """The most names that are offered for completion."""
 
 
+@frozen
+class _Missed:
+    """What happened in a room while one was away: after event `after`, up to `until`, which
+    is None while one does not know."""
+
+    after: int
+    until: int | None = None
+
+
 @define(eq=False)
 class View:
     """What one person sees.
@@ -46,12 +55,40 @@ class View:
     rooms: set[str] = field(factory=set, init=False)
     oldest: dict[str, int] = field(factory=dict, init=False)
     names: set[str] = field(factory=set, init=False)
+    _missed: dict[str, _Missed] = field(factory=dict, init=False)
     _epoch: str | None = field(default=None, init=False)
     _day: date | None = field(default=None, init=False)
     _width: int = field(default=NARROWEST, init=False)
 
+    def expect(self, room: str, after: int) -> None:
+        """One is about to join a room, where one has seen everything up to event `after`."""
+        self._missed[room] = _Missed(after)
+
+    def arrive(self, room: str, seq: int) -> None:
+        """One has joined with event `seq`; what happens later is seen as it happens."""
+        self.rooms.add(room)
+        if room in self._missed:
+            self._missed[room] = evolve(self._missed[room], until=seq)
+
     def show(self, item: Event | Gap) -> Fragments:
-        """The line or lines for what happened."""
+        """The line or lines for what happened, with a line above the first that was missed."""
+        room = room_of(item)
+        if not self._begins_news(room, item):
+            return self._lines(item)
+        del self._missed[room]
+        where = f" in {_name(room)}" if len(self.rooms | {room}) > 1 else ""
+        return [("new", f"──── new{where} ────\n"), *self._lines(item)]
+
+    def _begins_news(self, room: str, item: Event | Gap) -> bool:
+        """Is it something that others did while one was away?"""
+        missed, last = self._missed.get(room), last_seq(item)
+        if missed is None or last <= missed.after:
+            return False
+        if missed.until is not None and last > missed.until:
+            return False
+        return isinstance(item, Gap) or item.by != self.me
+
+    def _lines(self, item: Event | Gap) -> Fragments:
         match item:
             case Event():
                 return self._event(item)
@@ -69,7 +106,7 @@ class View:
         items: list[Event | Gap] = [*filter(None, [page.gap]), *page.events]
         start: Fragments = [("gap", f"── earlier in {room} ──")]
         end = f"── that was earlier in {room}{'; /history for more' * page.more} ──"
-        shown = join_lines([start, *map(self.show, items), [("gap", end)]])
+        shown = join_lines([start, *map(self._lines, items), [("gap", end)]])
         self._day = now
         return shown
 
@@ -83,12 +120,14 @@ class View:
         """One is not in that room any more."""
         self.rooms.discard(room)
         self.oldest.pop(room, None)
+        self._missed.pop(room, None)
 
     def know_epoch(self, epoch: str) -> None:
         """Which history this is; with another one the numbers mean something else."""
         if epoch != self._epoch:
             self._epoch = epoch
             self.oldest.clear()
+            self._missed.clear()
 
     def line(self, item: Event | Gap) -> str:
         """One line without style, for a pipe or a file."""
@@ -165,9 +204,24 @@ class View:
             return at
 
 
+def room_of(item: Event | Gap) -> str:
+    """Where it happened."""
+    return item.room if isinstance(item, Gap) else item.message.room
+
+
+def last_seq(item: Event | Gap) -> int:
+    """The number of what happened, or of the last thing that a gap hides."""
+    return item.last if isinstance(item, Gap) else item.seq
+
+
 def notice(text: str) -> Fragments:
     """What the program itself has to say."""
     return [("notice", clean(text, lines=True))]
+
+
+def warning(text: str) -> Fragments:
+    """What goes wrong, though the chat goes on."""
+    return [("lost", clean(text))]
 
 
 def refusal(error: ChatError, what: str = "") -> Fragments:
