@@ -1,12 +1,15 @@
 """The command line, in this process where that will do, and in its own where it won't."""
 
+import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,18 @@ import trio
 from attrs import define, field
 
 from tests.conftest import Peer
-from trio_chat import cli, config
+from trio_chat import cli, config, upkeep
 from trio_chat.client.link import Link, dial_tcp
-from trio_chat.config import Address, parse_address
+from trio_chat.config import Address, parse_address, parse_age
 from trio_chat.errors import LinkLost, Refused, SetupError
-from trio_chat.messages import Goodbye
+from trio_chat.history import archive, sqlite
+from trio_chat.history.sqlite import Retention, SqliteHistory
+from trio_chat.messages import Event, Goodbye, Say
 from trio_chat.pacing import BURST
 from trio_chat.server import Server
 from trio_chat.session import Settings
 from trio_chat.testing import running_server
+from trio_chat.wire import SERVER
 
 WITHIN = 10.0
 """Seconds for a process to do what it is told."""
@@ -39,6 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # people have it buffered
     return tmp_path
@@ -156,19 +163,31 @@ def test_a_mistake_in_the_file_names_the_file(
         ("serve --rate -1", "--rate"),
         ("serve --burst 0", "--burst"),
         ("serve --sync maybe", '"full", "normal"'),
+        ("serve --retain 90", "'90' is not a number and s, m, h, d or w, as in 90d"),
+        ("serve --retain 0d", "0d is not between"),
+        ("serve --retain-events 0", "--retain-events"),
+        ("serve --no-history --retain 1d", "--no-history"),
+        ("serve --no-history --retain-events 1", "--no-history"),
         ("serve now", "Too many arguments: now"),
         ("serve --config missing.toml", "can't read missing.toml"),
         ("connect", "NAME"),
         ("connect alice bob", "Too many arguments: bob"),
         ("connect alice --server ::1", "brackets"),
         ("connect alice --server host:http", "'http'"),
+        ("history export", "no history in"),
+        ("history export 4", "a name is"),
+        ("history import missing.jsonl", "can't read missing.jsonl: No such file"),
+        ("history import a b", "Too many arguments: b"),
+        ("backup", "FILE"),
+        ("backup copy.db", "no history in"),
+        ("doctor --port 0", "--port"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
-    capsys: pytest.CaptureFixture[str], words: str, said: str
+    capfd: pytest.CaptureFixture[str], words: str, said: str
 ) -> None:
     assert cli.run(words.split()) == 2
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert said in only_line(captured.err)
     assert captured.out == ""
 
@@ -187,7 +206,47 @@ def test_the_data_folder_is_private(served: Served, home: Path) -> None:
     assert cli.run(["serve"]) == 0
     assert served.settings is not None
     assert (home / "trio_chat").stat().st_mode & 0o777 == 0o700
-    assert (home / "trio_chat" / cli.HISTORY_FILE).exists()
+    assert (home / "trio_chat" / config.HISTORY_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("5m", 300), ("2h", 7200), ("90d", 7_776_000), ("52w", 31_449_600)],
+)
+def test_how_long_something_is_kept_is_read(text: str, seconds: int) -> None:
+    assert parse_age(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "d", "90", "-1d", "1.5d", "1 d", "1D", "1y", "²d", "0s", "36526d", "9" * 99 + "w"],
+)
+def test_what_is_no_time_to_keep_something_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not"):
+        parse_age(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "retention"),
+    [
+        ("", Retention()),
+        ("--retain 90d", Retention(timedelta(days=90))),
+        ("--retain 1h --retain-events 5", Retention(timedelta(hours=1), 5)),
+    ],
+)
+def test_what_is_to_be_kept_is_kept(
+    served: Served, monkeypatch: pytest.MonkeyPatch, words: str, retention: Retention
+) -> None:
+    opened = []
+
+    def open_sqlite(path: Path, **options: Any) -> AbstractAsyncContextManager[SqliteHistory]:
+        opened.append(options["retention"])
+        return plain_open(path, **options)
+
+    plain_open = sqlite.open_sqlite
+    monkeypatch.setattr(sqlite, "open_sqlite", open_sqlite)
+    assert cli.run(["serve", *words.split()]) == 0
+    assert opened == [retention]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +320,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{cli.VERSION}\n"
 
 
-@pytest.mark.parametrize("command", ["", "serve", "connect", "schema"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", "serve", "connect", "schema"),
+        *("history", "history export", "history import", "backup", "doctor"),
+    ],
+)
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli.run([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
@@ -278,6 +343,177 @@ def test_schema_is_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_options(shell: str) -> None:
     assert "no-history" in cli.app.generate_completion(shell=shell)  # type: ignore[arg-type] # a Literal
+
+
+# ---------------------------------------------------------------- looking after it
+
+LINES = b"".join(
+    SERVER.encode(Event(seq, datetime(2026, 11, 21, tzinfo=UTC), "eve", Say(room, "hé\x9b!")))
+    for room, seq in [("lobby", 1), ("lobby", 2), ("tea", 7)]
+)
+
+
+def take_in(*words: str, data: bytes = LINES) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return cli.run(["history", "import", *words])
+
+
+def test_what_is_exported_is_imported_and_exported(
+    home: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert take_in() == 0
+    assert (home / "trio_chat").stat().st_mode & 0o777 == 0o700
+    assert capfdbinary.readouterr() == (b"imported 3 events\n", b"")
+    assert cli.run(["history", "export"]) == 0
+    assert capfdbinary.readouterr() == (LINES, b"")
+    assert cli.run(["history", "export", "Tea"]) == 0
+    assert capfdbinary.readouterr() == (LINES.splitlines(keepends=True)[2], b"")
+    copy = home / "copy.jsonl"
+    assert cli.run(["history", "export", "--output", str(copy)]) == 0
+    assert copy.read_bytes() == LINES
+    assert cli.run(["history", "import", str(copy)]) == 0
+    assert b"imported 0 events; 3 were there already\n" in capfdbinary.readouterr().out
+
+
+def test_a_line_that_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert take_in(data=LINES + b"{}\n") == 2
+    assert "line 4: " in only_line(capsys.readouterr().err)
+
+
+def test_an_export_is_whole_whatever_room_is_set_for_others(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    take_in()
+    monkeypatch.setenv("TRIO_CHAT_ROOM", "tea")
+    capfdbinary.readouterr()
+    assert cli.run(["history", "export"]) == 0
+    assert capfdbinary.readouterr().out == LINES
+
+
+def test_an_export_overwrites_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    take_in()
+    (home / "diary").write_text("dear diary")
+    assert cli.run(["history", "export", "--output", str(home / "diary")]) == 2
+    assert "exists" in only_line(capsys.readouterr().err)
+    assert (home / "diary").read_text() == "dear diary"
+
+
+def test_closed_ends_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take_in()
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    for command in ("import", "export"):
+        assert cli.run(["history", command]) == 2
+        assert "has to be open" in only_line(capsys.readouterr().err)
+
+
+def test_a_backup_is_made_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    take_in()
+    capsys.readouterr()
+    copy = home / "other" / config.HISTORY_FILE
+    copy.parent.mkdir(mode=0o700)
+    assert cli.run(["backup", str(copy)]) == 0
+    assert capsys.readouterr().out.startswith(f"the backup is in {copy}, 0.")
+    assert cli.run(["backup", str(copy)]) == 2
+    assert "exists" in only_line(capsys.readouterr().err)
+    assert cli.run(["doctor", "--data", str(copy.parent), "--port", free_port()]) == 0
+    assert "3 events in 2 rooms" in capsys.readouterr().out
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
+
+
+def test_a_doctor_says_what_to_do(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    take_in()
+    capsys.readouterr()
+    assert cli.run(["doctor", "--port", free_port()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert {line.split()[0] for line in lines} <= {"ok", "warning"}
+    file = home / "trio_chat" / config.HISTORY_FILE
+    file.chmod(0o644)
+    assert cli.run(["doctor", "--port", free_port()]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "problem" in line]
+    assert line.endswith(f"; chmod 600 {file}")
+
+
+def test_what_is_set_for_serve_counts_for_who_looks_after_it(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    data = home / "elsewhere"
+    write_config(home, f'[serve]\ndata = "{data}"\nport = {port}\n[backup]\n')
+    assert take_in() == 0
+    assert (data / config.HISTORY_FILE).exists()
+    assert cli.run(["history", "export"]) == 0
+    assert cli.run(["backup", str(home / "copy.db")]) == 0
+    assert cli.run(["doctor"]) == 0
+    assert f"127.0.0.1:{port} is free" in capfd.readouterr().out
+    write_config(home, f'[serve]\ndata = "/nowhere"\n[doctor]\ndata = "{data}"\n')
+    assert cli.run(["doctor", "--port", port]) == 0
+    assert str(data) in capfd.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """What a terminal has been written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_how_far_it_is_is_shown_on_a_terminal_and_erased(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(archive, "REPORT_EVERY", 1)
+    monkeypatch.setattr(upkeep, "SHOW_EVERY", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert take_in() == 0
+    assert "\rimported 2 events\x1b[K" in terminal.getvalue()
+    assert cli.run(["history", "export", "--output", str(home / "copy.jsonl")]) == 0
+    assert "\rexported 2 of 3 events\x1b[K" in terminal.getvalue()
+    assert cli.run(["backup", str(home / "copy.db")]) == 0
+    assert "\rcopied 0 of 0 MB\x1b[K" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_how_far_it_is_is_shown_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    times = iter(number / 100 for number in range(100))
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    with upkeep.showing("counted", "things") as report:
+        for number in range(100):
+            report(number, None)
+    assert 9 <= terminal.getvalue().count("counted") <= 11
+
+
+@pytest.mark.parametrize(("stream", "term"), [(io.StringIO, "xterm"), (Terminal, "dumb")])
+def test_elsewhere_nothing_is_shown(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], term: str
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys, "stderr", written := stream())
+    with upkeep.showing("counted", "things") as report:
+        report(1, 2)
+    assert not written.getvalue()
+
+
+def test_what_would_steer_a_terminal_is_escaped_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_in()
+    master, slave = os.openpty()
+    with open(slave, "w") as terminal, open(master, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.run(["history", "export"]) == 0
+        shown = screen.read(10_000)
+    assert "\x9b" not in shown.decode()
+    said = [json.loads(line) for line in LINES.splitlines()]
+    assert [json.loads(line) for line in shown.splitlines()] == said
 
 
 # ---------------------------------------------------------------- connecting
@@ -354,6 +590,15 @@ async def test_nobody_reads_what_it_prints(words: str) -> None:
     log = [line for line in done.stderr.splitlines() if line.startswith(b"{")]
     assert done.stderr.splitlines() == log
     assert done.returncode == 141
+
+
+def test_a_full_disk_behind_the_output_is_one_line(home: Path) -> None:
+    take_in()
+    with open("/dev/full", "wb") as full:
+        words = [*PROGRAM, "history", "export"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert "No space left" in only_line(done.stderr.decode())
 
 
 @define(eq=False)

@@ -1,4 +1,5 @@
-"""The command line: the only module that prints, and that ends the process.
+"""The command line. With `upkeep`, the only module that prints; the only one that ends
+the process.
 
 What a person can put right (a port in use, a name taken, a mistyped option) is one line on
 stderr, and exit status 2; lines that were refused are exit status 1. `run` is the one
@@ -12,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,15 +26,17 @@ from attrs import evolve
 from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
 from cyclopts.validators import Number
 
-from trio_chat import config
+from trio_chat import config, upkeep
 from trio_chat.client.chat import DEFAULT_PORT, Chat
 from trio_chat.client.chat import connect as open_chat
 from trio_chat.client.clean import clean
+from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
-from trio_chat.config import Address
+from trio_chat.client.plain import race
+from trio_chat.config import HISTORY_FILE, HOST, OPEN_FILES, PROGRAM, Address, Age
 from trio_chat.errors import ChatError, LinkLost, Refused, SetupError
 from trio_chat.history import History
-from trio_chat.history.memory import MemoryHistory
+from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
 from trio_chat.pacing import BURST, RATE
 from trio_chat.schema import schema as protocol_schema
 from trio_chat.server import Server
@@ -45,9 +49,6 @@ Sync = Literal["full", "normal"]
 LOCAL = Address("localhost")
 """The server of whoever has just started one."""
 
-HOST = "127.0.0.1"
-"""Nobody from elsewhere comes in unless the operator says so."""
-
 LOOPBACK = ("127.0.0.1", "::1")
 """Where a server listens that only this machine reaches."""
 
@@ -58,28 +59,13 @@ of them."""
 ROOM = "lobby"
 """Where everybody meets who names no other room."""
 
-HISTORY_FILE = "chat.db"
-"""The history's file in the data folder."""
-
-OPEN_FILES = 65536
-"""The most descriptors a server asks for: far more connections than one process serves."""
-
-REFUSED, MISUSED, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
-"""Exit statuses. The last two are what a shell reports of a program that ends by the
-signals SIGINT and SIGPIPE."""
+REFUSED, MISUSED, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 130, 141, 143
+"""Exit statuses. The last three are what a shell reports of a program that ends by the
+signals SIGINT, SIGPIPE and SIGTERM."""
 
 VERSION = f"trio_chat {version('trio-chat')}"
 
 log = logging.getLogger(__name__)
-
-
-def _typed_program() -> str:
-    """What was typed to start this, so that what is shown can be typed as it stands."""
-    is_module = "-m" in sys.orig_argv
-    return f"{sys.orig_argv[0]} -m trio_chat" if is_module else "trio-chat"
-
-
-PROGRAM = _typed_program()
 
 # ---------------------------------------------------------------- the commands
 
@@ -143,6 +129,10 @@ def launch(
     return status
 
 
+def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
+    return config.parse_age(tokens[0].value)
+
+
 @app.command(
     sort_key=1,
     usage=f"Usage: {PROGRAM} serve [OPTIONS]",
@@ -152,6 +142,8 @@ Examples:
   {PROGRAM} serve
   # For the network around it, too. Nothing is encrypted.
   {PROGRAM} serve --host 0.0.0.0 --data /srv/chat
+  # Forget what is older than three months.
+  {PROGRAM} serve --retain 90d
   # To try out a bot: forget everything at the end, slow nobody down.
   {PROGRAM} serve --no-history --rate 0
 """,
@@ -163,6 +155,15 @@ async def serve(
     data: Annotated[Path | None, Parameter(show_default=str(config.data_path()))] = None,
     no_history: Annotated[bool, Flag] = False,
     sync: Sync = "full",
+    retain: Annotated[
+        Age | None,
+        Parameter(
+            converter=_read_age, accepts_keys=False, n_tokens=1, show_default="everything"
+        ),
+    ] = None,
+    retain_events: Annotated[
+        int | None, Parameter(validator=Number(gte=1), show_default="all")
+    ] = None,
     rate: Annotated[float, Parameter(validator=Number(gte=0))] = RATE,
     burst: Annotated[int, Parameter(validator=Number(gte=1))] = BURST,
 ) -> None:
@@ -180,14 +181,23 @@ async def serve(
         Keep only the newest messages, in memory, and forget them at the end.
     sync
         What an acknowledged message survives: full, a power cut; normal, a crash.
+    retain
+        How long events are kept: a number and s, m (minutes), h, d or w, as in 90d.
+    retain_events
+        How many of the newest events of each room are kept.
     rate
         Messages a second at which a client is slowed down (none is lost); 0 is no limit.
     burst
         Messages that a client may send at once before it is slowed down.
     """
     folder = None if no_history else data or config.data_path()
+    if folder is None and (retain or retain_events):
+        raise SetupError(
+            "--retain and --retain-events are for a history that lasts; with --no-history"
+            f" the newest {KEPT_EVENTS} events of each room are kept"
+        )
     _prepare_process()
-    async with _open_history(folder, sync) as history:
+    async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
         await _serve_until_signalled(Server(history, Settings(rate, burst)), host, port, place)
 
@@ -219,12 +229,13 @@ async def connect(
     room: str = ROOM,
     json: Annotated[bool, Flag] = False,
     plain: Annotated[bool, Flag] = False,
-) -> None:
+) -> int:
     """Talk with others.
 
-    On a terminal there is a prompt. Off a terminal each line of the input is
-    said, and what happens is printed as lines; at the end of the input the exit
-    status is 0 if everything was said.
+    On a terminal there is a prompt; what you type while there is no connection
+    is kept, and said as soon as there is one, if need be the next time. Off a
+    terminal each line of the input is said, and what happens is printed as
+    lines; at the end of the input the exit status is 0 if everything was said.
 
     Parameters
     ----------
@@ -240,15 +251,21 @@ async def connect(
         Do without a prompt on a terminal, too.
     """
     logging.getLogger("trio_chat").addHandler(logging.NullHandler())
-    talk, on_state = _choose_client(room, plain=plain, json=json)
-    async with open_chat(
-        server.host, server.port, name=name, client=VERSION, on_state=on_state
-    ) as chat:
-        await talk(chat)
+    async with open_journal(journal_path(name, server.host, server.port)) as journal:
+        talk, on_state = _choose_client(room, journal, plain=plain, json=json)
+        async with open_chat(
+            server.host,
+            server.port,
+            name=name,
+            token=journal.token,
+            client=VERSION,
+            on_state=on_state,
+        ) as chat:
+            return await _until_terminated(partial(talk, chat), partial(journal.keep, chat))
 
 
 @app.command(
-    sort_key=3,
+    sort_key=6,
     usage=f"Usage: {PROGRAM} schema",
     help_epilogue=f"""\
 Example:
@@ -259,6 +276,8 @@ def schema() -> None:
     """Print the JSON Schema of the protocol, for those who write a client."""
     print(json_format.dumps(protocol_schema(), indent=2, ensure_ascii=False))
 
+
+app.command(upkeep.app, name="*")
 
 # ---------------------------------------------------------------- serving
 
@@ -287,24 +306,18 @@ def _raise_file_limit() -> None:
 
 
 @asynccontextmanager
-async def _open_history(folder: Path | None, sync: Sync) -> AsyncIterator[History]:
+async def _open_history(
+    folder: Path | None, sync: Sync, age: Age | None, events: int | None
+) -> AsyncIterator[History]:
     if folder is None:
         yield MemoryHistory()
         return
-    _make_folder(folder)
-    from trio_chat.history.sqlite import open_sqlite  # noqa: PLC0415 # not for --no-history
+    config.make_folder(folder)
+    from trio_chat.history.sqlite import Retention, open_sqlite  # noqa: PLC0415 # not for --no-history
 
-    async with open_sqlite(folder / HISTORY_FILE, sync=sync) as history:
+    retention = Retention(age, events)
+    async with open_sqlite(folder / HISTORY_FILE, sync=sync, retention=retention) as history:
         yield history
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SetupError(
-            f"can't make the folder {folder}: {exc.strerror}; choose one with --data"
-        ) from exc
 
 
 async def _serve_until_signalled(server: Server, host: str, port: int, place: str) -> None:
@@ -353,17 +366,44 @@ def _from_here(address: Address) -> Address:
 
 
 def _choose_client(
-    room: str, *, plain: bool, json: bool
+    room: str, journal: Journal, *, plain: bool, json: bool
 ) -> tuple[Callable[[Chat], Awaitable[None]], Callable[[State], None]]:
     """What talks, and what is told of the connection's state."""
     if not _can_draw() or plain or json:
         from trio_chat.client.plain import run_plain  # noqa: PLC0415 # one of the two
 
-        return partial(run_plain, room=room, json=json), _tell_state
+        return partial(run_plain, room=room, json=json), _waking(journal, _tell_state)
     from trio_chat.client.terminal import Screen, run_terminal  # noqa: PLC0415 # takes 50 ms
 
     screen = Screen()
-    return partial(run_terminal, room=room, screen=screen), screen.set_state
+    talk = partial(run_terminal, room=room, screen=screen, journal=journal)
+    return talk, _waking(journal, screen.set_state)
+
+
+def _waking(journal: Journal, tell: Callable[[State], None]) -> Callable[[State], None]:
+    """Each connection brings a new token, which is to be on the disk before it is needed."""
+
+    def on_state(state: State) -> None:
+        tell(state)
+        journal.wake()
+
+    return on_state
+
+
+async def _until_terminated(*tasks: Callable[[], Awaitable[None]]) -> int:
+    """Do these until the first ends, or until a SIGTERM: then the chat is left, and the
+    terminal is as it was, before the process ends. Returns the exit status."""
+    terminated = trio.Event()
+
+    async def wait() -> None:
+        if threading.current_thread() is not threading.main_thread():  # it hears no signals
+            await trio.sleep_forever()
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            await anext(signals)
+        terminated.set()
+
+    await race(*tasks, wait)
+    return TERMINATED if terminated.is_set() else 0
 
 
 def _can_draw() -> bool:

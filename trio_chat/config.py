@@ -1,7 +1,10 @@
 """Where settings come from: flags, then the environment, then a file, then the defaults."""
 
+import re
+import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,35 @@ from trio_chat.errors import SetupError
 APP = "trio_chat"
 """The name of our folders."""
 
+HOST = "127.0.0.1"
+"""Nobody from elsewhere comes in unless the operator says so."""
+
+HISTORY_FILE = "chat.db"
+"""The history's file in the data folder."""
+
+OPEN_FILES = 65536
+"""The most descriptors a server asks for: far more connections than one process serves."""
+
 ENV_PREFIX = "TRIO_CHAT_"
 """What an option is called in the environment: `--no-history` is `TRIO_CHAT_NO_HISTORY`."""
+
+AS_FOR_SERVE: Mapping[Sequence[str], Sequence[str]] = {
+    ("doctor",): ("data", "host", "port"),
+    ("backup",): ("data",),
+    ("history", "export"): ("data",),
+    ("history", "import"): ("data",),
+}
+"""What is set for `serve` in the file and counts for those who look after its history, too:
+they would look into the wrong folder, and find nothing wrong."""
+
+
+def _typed_program() -> str:
+    """What was typed to start this, so that what is shown can be typed as it stands."""
+    is_module = "-m" in sys.orig_argv
+    return f"{sys.orig_argv[0]} -m trio_chat" if is_module else "trio-chat"
+
+
+PROGRAM = _typed_program()
 
 
 @frozen
@@ -54,6 +84,31 @@ def _parse_host(text: str) -> str:
     return host
 
 
+# ---------------------------------------------------------------- times
+
+
+class Age(timedelta):
+    """How old something may be."""
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGE = re.compile(rf"(?P<count>[0-9]{{1,12}})(?P<unit>[{''.join(_UNITS)}])")
+
+LONGEST = timedelta(days=36525)
+"""A hundred years: with more, the time before which nothing is kept has no date."""
+
+
+def parse_age(text: str) -> Age:
+    """A number and its unit, as in 90d. Raises `ValueError`."""
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number and s, m, h, d or w, as in 90d")
+    seconds = int(match["count"]) * _UNITS[match["unit"]]
+    if not 0 < seconds <= LONGEST.total_seconds():
+        raise ValueError(f"{text} is not between a second and a hundred years")
+    return Age(seconds=seconds)
+
+
 # ---------------------------------------------------------------- folders
 
 
@@ -65,6 +120,16 @@ def config_path() -> Path:
 def data_path() -> Path:
     """The folder that a server keeps its history in if no other is named."""
     return platformdirs.user_data_path(APP)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for a history, if it is not there. Raises `SetupError`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SetupError(
+            f"can't make the folder {folder}: {exc.strerror}; choose one with --data"
+        ) from exc
 
 
 # ---------------------------------------------------------------- sources
@@ -79,6 +144,7 @@ def sources(path: Path | None, commands: Iterable[str]) -> tuple[Env, Dict]:
     file = path or config_path()
     tables = _read(file, must_exist=path is not None)
     _check_tables(tables, commands, str(file))
+    _lend(tables)
     return Env(ENV_PREFIX, command=False, show=False), Dict(tables, source=str(file))
 
 
@@ -99,3 +165,19 @@ def _check_tables(tables: dict[str, Any], commands: Iterable[str], source: str) 
     for name in tables:
         if f"[{name}]" not in known:
             raise SetupError(f"{source}: there is no table for {name}, only {' '.join(known)}")
+
+
+def _lend(tables: dict[str, Any]) -> None:
+    """Let what is set for `serve` count where nothing else is set."""
+    serve = tables.get("serve")
+    if not isinstance(serve, dict):
+        return
+    for commands, names in AS_FOR_SERVE.items():
+        table = tables
+        for command in commands:
+            table = table.setdefault(command, {})
+            if not isinstance(table, dict):
+                break  # a mistake that is told when that command is run
+        else:
+            lent = {name: serve[name] for name in names if name in serve}
+            table.update({**lent, **table})
