@@ -256,6 +256,7 @@ async def open_chat(
             finally:
                 with trio.move_on_after(LEAVE_WITHIN, shield=True):
                     await chat.take_leave()
+                    await lifeline.hang_up()
                 lifeline.fail(LinkLost("the chat is closed"))
                 life.cancel(reason="the block has ended")
     finally:

@@ -16,6 +16,7 @@ from typing import assert_never
 
 import trio
 from attrs import define, evolve, field
+from trio.abc import HalfCloseableStream
 
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls
 from trio_chat.client.feed import Feed
@@ -87,6 +88,9 @@ class Lifeline:
     patience: float
     welcome: Welcome = field(init=False)
     _outgoing: trio.MemorySendChannel[bytes] | None = field(default=None, init=False)
+    _link: Link | None = field(default=None, init=False)
+    _is_leaving: bool = field(default=False, init=False)
+    _has_ended: trio.Event = field(factory=trio.Event, init=False)
     _retry: float = field(default=0.0, init=False)
     _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
 
@@ -127,18 +131,31 @@ class Lifeline:
             case _:
                 raise LinkLost("the other side does not answer a hello")
 
+    async def hang_up(self) -> None:
+        """Say all that is to be said, and wait until the server has seen the end: then
+        the name is free for whoever connects next."""
+        self._is_leaving = True
+        if self._link is None or not isinstance(self._link.stream, HalfCloseableStream):
+            return
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._link.stream.send_eof()
+        await self._has_ended.wait()
+
     async def run(self, link: Link) -> None:
-        """Talk, and reconnect, until cancelled or until there is no hope."""
+        """Talk, and reconnect, until cancelled, hung up, or without hope."""
         try:
-            while True:
+            while not self._is_leaving:
                 try:
                     await self._talk(link)
                 except* LinkLost as lost:
                     log.info("connection lost", extra={"why": str(lost.exceptions[0])})
-                self.on_state(State.RECONNECTING)
-                link = await self._reconnect()
+                if not self._is_leaving:
+                    self.on_state(State.RECONNECTING)
+                    link = await self._reconnect()
         except ChatError as failure:
             self.fail(failure)
+        finally:
+            self._has_ended.set()
 
     def fail(self, failure: ChatError) -> None:
         """End: there will be no answers and no events any more."""
@@ -149,6 +166,7 @@ class Lifeline:
 
     async def _talk(self, link: Link) -> None:
         self._outgoing, lines = trio.open_memory_channel[bytes](IN_FLIGHT + SPARE_LINES)
+        self._link = link
         backlog = self._backlog()
         try:
             async with trio.open_nursery() as nursery:
@@ -156,7 +174,7 @@ class Lifeline:
                 nursery.start_soon(self._keep_pinging, self._outgoing)
                 await self._receive(link)
         finally:
-            self._outgoing = None
+            self._link = self._outgoing = None
             await trio.aclose_forcefully(link.stream)
 
     def _backlog(self) -> list[bytes]:

@@ -240,6 +240,26 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
+def refuse_strange_wal(path: Path) -> None:
+    """See that what a crash left beside the file `path` is not that of another file.
+
+    Whoever puts a backup in the place of a history after a crash may leave the rest of the
+    old one beside it. SQLite can't tell, and would write that into the backup; we can, for
+    a backup is no WAL file, and what has a WAL beside it is one.
+
+    Raises `SetupError`.
+    """
+    wal, shm = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if not wal.exists():
+        return
+    with path.open("rb") as file:
+        header = file.read(20)
+    if header[18:19] == b"\1":
+        raise SetupError(
+            f"{path} was put beside what is left of another history; remove {wal} and {shm}"
+        )
+
+
 def _refuse_foreign(path: Path) -> None:
     """Look before SQLite does: it would write to the file."""
     if not path.exists() or path.stat().st_size == 0:
@@ -249,6 +269,7 @@ def _refuse_foreign(path: Path) -> None:
     if len(header) < 100 or not header.startswith(_MAGIC):
         raise SetupError(_damaged(path, "it is not a SQLite database"))
     _refuse(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
+    refuse_strange_wal(path)
 
 
 def _refuse(path: Path, application_id: int, version: int) -> None:
