@@ -12,7 +12,6 @@ import trio
 from attrs import define, field
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
-import trio_chat
 from tests.conftest import Dial as DialPeer
 from trio_chat import Chat, State, errors
 from trio_chat.client import lifeline
@@ -945,10 +944,3 @@ async def test_another_history_is_begun_afresh(virtual_time: None) -> None:
             events = await items_until(chat, 2)
     assert states == [State.CONNECTED, State.RECONNECTING, State.AFRESH]
     assert seqs(events) == [1, 2]
-
-
-async def test_a_name_is_free_as_soon_as_its_block_has_ended() -> None:
-    async with running_server() as server:
-        for _ in range(20):
-            async with trio_chat.connect(server.host, server.port, name="alice") as chat:
-                await chat.join("lobby")

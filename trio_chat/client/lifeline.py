@@ -144,14 +144,15 @@ class Lifeline:
     async def run(self, link: Link) -> None:
         """Talk, and reconnect, until cancelled, hung up, or without hope."""
         try:
-            while not self._is_leaving:
+            while True:
                 try:
                     await self._talk(link)
                 except* LinkLost as lost:
                     log.info("connection lost", extra={"why": str(lost.exceptions[0])})
-                if not self._is_leaving:
-                    self.on_state(State.RECONNECTING)
-                    link = await self._reconnect()
+                if self._is_leaving:
+                    break
+                self.on_state(State.RECONNECTING)
+                link = await self._reconnect()
         except ChatError as failure:
             self.fail(failure)
         finally:
