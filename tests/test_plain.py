@@ -175,11 +175,12 @@ async def read_until(reader: Lines, wanted: str) -> None:
             return
 
 
-async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+async def test_a_reader_that_goes_away_ends_it_as_any_pipe() -> None:
     async with people("alice") as (alice,):
         with pipe() as (stdin, _), pipe() as (from_alice, stdout):
             from_alice.close()
-            await run_plain(alice, "lobby", stdin=stdin, stdout=stdout)
+            with pytest.raises(BrokenPipeError):
+                await run_plain(alice, "lobby", stdin=stdin, stdout=stdout)
 
 
 async def test_a_refused_join_is_raised() -> None:

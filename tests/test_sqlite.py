@@ -140,6 +140,13 @@ async def test_a_file_that_is_not_ours_is_refused_and_not_touched(
     assert [file.name for file in path.parent.iterdir()] == ["chat.db"]
 
 
+async def test_a_file_that_can_not_be_read_is_named(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(SetupError, match=r"can't read .*chat\.db"):
+        async with open_sqlite(path):
+            raise AssertionError("it is a folder")
+
+
 async def test_a_second_server_on_the_same_folder_is_kept_away(path: Path) -> None:
     async with open_sqlite(path):
         with pytest.raises(SetupError, match="another server"):

@@ -59,6 +59,9 @@ of them."""
 ROOM = "lobby"
 """Where everybody meets who names no other room."""
 
+FASTEST = 1_000_000
+"""The most that a rate and a burst may be, if there is to be a limit at all."""
+
 REFUSED, MISUSED, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 130, 141, 143
 """Exit statuses. The last three are what a shell reports of a program that ends by the
 signals SIGINT, SIGPIPE and SIGTERM."""
@@ -164,8 +167,8 @@ async def serve(
     retain_events: Annotated[
         int | None, Parameter(validator=Number(gte=1), show_default="all")
     ] = None,
-    rate: Annotated[float, Parameter(validator=Number(gte=0))] = RATE,
-    burst: Annotated[int, Parameter(validator=Number(gte=1))] = BURST,
+    rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
+    burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM.
 

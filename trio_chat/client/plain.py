@@ -1,5 +1,6 @@
 """The client in a pipe: lines that come in are said, what happens comes out as lines."""
 
+import errno
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from attrs import define, field
 from trio_chat.client.clean import clean, clean_json
 from trio_chat.client.commands import sayable
 from trio_chat.client.view import View
-from trio_chat.errors import ChatError, LinkLost, Refused, WireError
+from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, WireError
 from trio_chat.messages import Event, Gap
 from trio_chat.names import parse_name
 from trio_chat.wire import SERVER
@@ -144,6 +145,8 @@ class Printer:
         except BrokenPipeError:
             self.is_closed.set()
             return
+        except OSError as exc:
+            raise SetupError(f"can't print what happens: {exc.strerror}") from exc
         self._shown = max(self._shown, *map(self._seq, batch))
         self._news.set()
 
@@ -230,8 +233,9 @@ async def run_plain(
     `json`: print the lines of the wire. The streams, raw ones, are those of the process
     by default; on a terminal a line `quit` ends too.
 
-    Raises what the join is refused with; `LinkLost`; and `Refused`, at the end, if some of
-    the lines were, each of which was told on `stderr`.
+    Raises what the join is refused with; `LinkLost`; `BrokenPipeError` if nobody reads what
+    is printed any more, `SetupError` if it can't be printed; and `Refused`, at the end, if
+    some of the lines were, each of which was told on `stderr`.
     """
     room = parse_name(room)
     lines = Lines(stdin or _raw(sys.stdin, "rb"))
@@ -247,6 +251,8 @@ async def run_plain(
 
     await chat.join(room)
     await race(speak, lambda: show_all(chat, printer.show), printer.is_closed.wait)
+    if printer.is_closed.is_set():
+        raise BrokenPipeError(errno.EPIPE, "nobody reads what happens any more")
     if speaker.refused:
         raise Refused(f"{speaker.refused} of the lines were not said")
 

@@ -264,8 +264,13 @@ def _refuse_foreign(path: Path) -> None:
     """Look before SQLite does: it would write to the file."""
     if not path.exists() or path.stat().st_size == 0:
         return
-    with path.open("rb") as file:
-        header = file.read(100)
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as exc:
+        raise SetupError(
+            f"can't read {path}: {exc.strerror}; mend that, or choose a folder with --data"
+        ) from exc
     if len(header) < 100 or not header.startswith(_MAGIC):
         raise SetupError(_damaged(path, "it is not a SQLite database"))
     _refuse(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
