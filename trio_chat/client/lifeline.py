@@ -16,7 +16,6 @@ from typing import assert_never
 
 import trio
 from attrs import define, evolve, field
-from trio.abc import HalfCloseableStream
 
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls
 from trio_chat.client.feed import Feed
@@ -88,7 +87,6 @@ class Lifeline:
     patience: float
     welcome: Welcome = field(init=False)
     _outgoing: trio.MemorySendChannel[bytes] | None = field(default=None, init=False)
-    _link: Link | None = field(default=None, init=False)
     _is_leaving: bool = field(default=False, init=False)
     _has_ended: trio.Event = field(factory=trio.Event, init=False)
     _retry: float = field(default=0.0, init=False)
@@ -135,11 +133,10 @@ class Lifeline:
         """Say all that is to be said, and wait until the server has seen the end: then
         the name is free for whoever connects next."""
         self._is_leaving = True
-        if self._link is None or not isinstance(self._link.stream, HalfCloseableStream):
-            return
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._link.stream.send_eof()
-        await self._has_ended.wait()
+        if self._outgoing is not None:
+            self._outgoing.close()  # the sender says the rest, and then that this was all
+            self._outgoing = None
+            await self._has_ended.wait()
 
     async def run(self, link: Link) -> None:
         """Talk, and reconnect, until cancelled, hung up, or without hope."""
@@ -167,7 +164,6 @@ class Lifeline:
 
     async def _talk(self, link: Link) -> None:
         self._outgoing, lines = trio.open_memory_channel[bytes](IN_FLIGHT + SPARE_LINES)
-        self._link = link
         backlog = self._backlog()
         try:
             async with trio.open_nursery() as nursery:
@@ -175,7 +171,7 @@ class Lifeline:
                 nursery.start_soon(self._keep_pinging, self._outgoing)
                 await self._receive(link)
         finally:
-            self._link = self._outgoing = None
+            self._outgoing = None
             await trio.aclose_forcefully(link.stream)
 
     def _backlog(self) -> list[bytes]:
@@ -196,14 +192,16 @@ class Lifeline:
             await link.send(backlog)
         async for line in lines:
             batch = [line]
-            with suppress(trio.WouldBlock):
+            with suppress(trio.WouldBlock, trio.EndOfChannel):
                 while True:
                     batch.append(lines.receive_nowait())
             await link.send(batch)
+        await link.end()
 
     async def _keep_pinging(self, outgoing: trio.MemorySendChannel[bytes]) -> None:
         while True:
-            with suppress(trio.WouldBlock):  # then there is enough under way
+            # Full: then there is enough under way. Closed: this is the end.
+            with suppress(trio.WouldBlock, trio.ClosedResourceError):
                 outgoing.send_nowait(CLIENT.encode(Ping()))
             await trio.sleep(PING_EVERY)
 

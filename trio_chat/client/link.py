@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 from attrs import define, field
+from trio.abc import HalfCloseableStream
 
 from trio_chat.errors import LinkLost, UnknownType, WireError
 from trio_chat.framing import LineBuffer
@@ -48,6 +49,15 @@ class Link:
         """Send all of `lines` in one go. Raises `LinkLost`."""
         try:
             await self.stream.send_all(b"".join(lines))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise LinkLost("the connection is lost") from exc
+
+    async def end(self) -> None:
+        """Say that there is no more to say. Raises `LinkLost`."""
+        if not isinstance(self.stream, HalfCloseableStream):
+            raise LinkLost("one has left")
+        try:
+            await self.stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("the connection is lost") from exc
 
