@@ -220,6 +220,7 @@ async def test_a_new_connection_brings_a_token_that_is_written_at_once(path: Pat
     async with open_journal(path) as journal, trio.open_nursery() as nursery:
         on_state = cli._waking(journal, states.append)  # noqa: SLF001 # what `connect` is given
         nursery.start_soon(journal.keep, chat)
+        await has_written(lambda known: known.token == "token one", path)  # noqa: S105
         await trio.testing.wait_all_tasks_blocked()
         chat.welcome = evolve(WELCOME, token="token two")  # noqa: S106
         on_state(State.RESUMED)

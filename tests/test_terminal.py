@@ -681,13 +681,20 @@ async def test_what_was_not_drawn_has_not_been_seen(desk: Desk, journal: Journal
     assert journal.cursors == {"lobby": 1}
 
 
+@pytest.mark.parametrize("is_first", [False, True])
 async def test_trouble_with_the_journal_is_told_and_the_chat_goes_on(
-    desk: Desk, tmp_path: Path
+    *, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
 ) -> None:
+    if is_first:  # there is nothing to be shown before
+        monkeypatch.setattr("trio_chat.client.terminal.REPLAY_WITHIN", 0.01)
+    else:
+        desk.chat.hear("what was said before")
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "alice.db"
     async with open_journal(path) as journal, desk.sitting(journal=journal):
         await desk.see("what you type is lost if this program is killed")
+        before, _, _ = desk.text.partition("what you type")
+        assert is_first or "what was said before" in before
         journal.tell("\x1b[2J and now this")
         await desk.see("\ufffd[2J and now this")
         desk.type("hello", ENTER)

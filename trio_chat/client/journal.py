@@ -184,8 +184,8 @@ class Journal:
     async def keep(self, chat: Connected) -> None:
         """Write down what is noted, and the tokens of `chat`, until cancelled."""
         while True:
-            self._is_changed, self._is_urgent = trio.Event(), trio.Event()
             self.know(chat.welcome)
+            self._is_changed, self._is_urgent = trio.Event(), trio.Event()
             await self.save()
             await self._is_changed.wait()
             with trio.move_on_after(SAVE_EVERY):

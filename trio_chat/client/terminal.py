@@ -22,7 +22,7 @@ from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
-from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
 
 from trio_chat.client import commands, view
@@ -81,6 +81,10 @@ EXIT_WITHIN = 2.0
 
 CONTEXT = 20
 """Events that are shown again when one comes back to a room: what was talked about."""
+
+REPLAY_WITHIN = 1.0
+"""Seconds to wait for what happened before one came: a warning above it would be off the
+screen before it was read."""
 
 SHOWN_OF_A_TEXT = 60
 """Characters that tell which text is meant; the arrow key brings back the whole."""
@@ -278,6 +282,9 @@ def _make_session(screen: Screen) -> PromptSession[str]:
         key_bindings=_make_keys(screen),
         style=STYLE,
     )
+    # Never ask the terminal where its cursor is: what arrives before the answer moves it,
+    # and the prompt, which believes the answer, would push everything off the screen.
+    session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
     return session
 
 
@@ -334,6 +341,7 @@ class Person:
     _target: str | None = field(default=None, init=False)
     _wants: trio.MemorySendChannel[Command | Unsent] = field(init=False)
     _commands: trio.MemoryReceiveChannel[Command | Unsent] = field(init=False)
+    _has_shown: trio.Event = field(factory=trio.Event, init=False)
     _is_leaving: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -401,6 +409,7 @@ class Person:
         if await self.screen.show(view.join_lines(map(self.view.show, batch))):
             for item in batch:
                 self.journal.see(view.room_of(item), view.last_seq(item))
+        self._has_shown.set()
 
     async def obey(self) -> None:
         """Do what was typed, until that is to leave."""
@@ -432,7 +441,6 @@ class Person:
         await self._begin()
         async for command in self._commands:
             await self._attempt(partial(self._do, command), _undone(command))
-            self._aim()
 
     def _aim(self) -> None:
         """Where nothing waits to be done, there is nothing to foresee."""
@@ -453,11 +461,16 @@ class Person:
     async def _begin(self) -> None:
         """Go on where the last run has ended: in its rooms, with its unsent texts."""
         if self.journal.trouble is not None:
-            await self.screen.show(view.warning(self.journal.trouble))
+            await self._warn(self.journal.trouble)
         for room in self._rooms_of_last_time():
             await self._attempt(partial(self._come_back, room), f"not back in {clean(room)}")
         if self._from_last_time:
             await self._say_what_is_left()
+
+    async def _warn(self, trouble: str) -> None:
+        with trio.move_on_after(REPLAY_WITHIN):
+            await self._has_shown.wait()
+        await self.screen.show(view.warning(trouble))
 
     async def _say_what_is_left(self) -> None:
         count = len(self._from_last_time)
@@ -512,6 +525,7 @@ class Person:
                 assert_never(command)
 
     async def _say_here(self, unsent: Unsent) -> None:
+        self._aim()
         with self._until_answered(unsent):
             await self._say(self.journal.move(unsent, self._which(None)))
 
