@@ -130,7 +130,7 @@ def test_a_file_of_another_program(file: Path) -> None:
     must_say(check_file(file), PROBLEM, str(file), "not a database", "backup")
 
 
-async def test_a_damaged_file(file: Path) -> None:
+def test_a_damaged_file(file: Path) -> None:
     data = file.read_bytes()
     file.write_bytes(data[:8192] + b"\xa5" * (len(data) - 8192))
     must_say(check_file(file), PROBLEM, str(file), "backup")

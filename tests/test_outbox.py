@@ -44,7 +44,7 @@ async def test_what_is_put_comes_out_joined_and_in_order() -> None:
 
 
 @pytest.mark.parametrize("size", [1, QUEUED_BYTES // 4])
-async def test_events_are_refused_when_it_is_full_in_slots_or_bytes(size: int) -> None:
+def test_events_are_refused_when_it_is_full_in_slots_or_bytes(size: int) -> None:
     outbox = Outbox()
     accepted = 0
     while outbox.put(b"x" * size):
