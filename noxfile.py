@@ -56,6 +56,6 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def proof(session: nox.Session) -> None:
-    """Prove by injected faults that nothing is lost, doubled or reordered (20 minutes)."""
+    """Prove by injected faults that nothing is lost, doubled or reordered (10 minutes)."""
     session.install("-e.", *group("tests"))
     session.run("python", "-m", "tests.proof", *session.posargs)
