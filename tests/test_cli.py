@@ -324,7 +324,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     "command",
     [
         *("", "serve", "connect", "schema"),
-        *("history", "history export", "history import", "backup", "doctor"),
+        *("history", "history export", "history import", "backup", "doctor", "bench"),
     ],
 )
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:

@@ -28,6 +28,10 @@ LAYERS = [
     {"client.link", "client.calls", "client.feed"},
     {"client.lifeline"},
     {"client.chat"},
+    {"bench", "bench.plan", "bench.dialect", "bench.process", "bench.sockets"},
+    {"bench.json_lines", "bench.verify"},
+    {"bench.crowd", "bench.report"},
+    {"bench.load"},
     {"client.commands", "client.journal"},
     {"client.view"},
     {"client.plain"},
@@ -36,6 +40,7 @@ LAYERS = [
     {"doctor"},
     {""},
     {"upkeep"},
+    {"bench.command"},
     {"cli"},
     {"__main__"},
 ]
@@ -59,8 +64,9 @@ ONLY_IN = {
     "orjson": {"wire"},
     "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
     "prompt_toolkit": {"client.terminal"},
-    "cyclopts": {"cli", "upkeep", "config"},
+    "cyclopts": {"cli", "upkeep", "config", "bench.command"},
     "structlog": {"logs"},
+    "psutil": {"bench.process"},
 }
 
 CLIENT_MAY_IMPORT = {"errors", "names", "messages", "framing", "wire"}
@@ -110,6 +116,21 @@ def test_foreign_names_stay_in_their_module(path: Path) -> None:
     name = name_of(path)
     leaked = {other for other in others if name not in ONLY_IN.get(other, {name})}
     assert leaked == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in FILES
+        if name_of(path).startswith("bench") and "command" not in path.name
+    ],
+    ids=name_of,
+)
+def test_the_load_tester_knows_nothing_of_the_server(path: Path) -> None:
+    ours, _ = imports(path)
+    others = {name for name in ours if not name.startswith(("bench", "client"))}
+    assert others - CLIENT_MAY_IMPORT == set()
 
 
 @pytest.mark.parametrize(

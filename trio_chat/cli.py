@@ -1,4 +1,4 @@
-"""The command line. With `upkeep`, the only module that prints; the only one that ends
+"""The command line. With `upkeep` and `bench.command`, what prints; the only one that ends
 the process.
 
 What a person can put right (a port in use, a name taken, a mistyped option) is one line on
@@ -27,13 +27,22 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
 from cyclopts.validators import Number
 
 from trio_chat import config, upkeep
+from trio_chat.bench import command as bench
 from trio_chat.client.chat import DEFAULT_PORT, Chat
 from trio_chat.client.chat import connect as open_chat
 from trio_chat.client.clean import clean
 from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
-from trio_chat.config import HISTORY_FILE, HOST, OPEN_FILES, PROGRAM, Address, Age
+from trio_chat.config import (
+    HISTORY_FILE,
+    HOST,
+    LOCAL,
+    PROGRAM,
+    Address,
+    Age,
+    ServerAddress,
+)
 from trio_chat.errors import ChatError, LinkLost, Refused, SetupError
 from trio_chat.history import History
 from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
@@ -45,9 +54,6 @@ from trio_chat.session import Settings
 E = TypeVar("E", bound=BaseException)
 
 Sync = Literal["full", "normal"]
-
-LOCAL = Address("localhost")
-"""The server of whoever has just started one."""
 
 LOOPBACK = ("127.0.0.1", "::1")
 """Where a server listens that only this machine reaches."""
@@ -205,10 +211,6 @@ async def serve(
         await _serve_until_signalled(Server(history, Settings(rate, burst)), host, port, place)
 
 
-def _read_address(_type: object, tokens: Sequence[Token]) -> Address:
-    return config.parse_address(tokens[0].value)
-
-
 @app.command(
     sort_key=2,
     usage=f"Usage: {PROGRAM} connect [OPTIONS] NAME",
@@ -226,9 +228,7 @@ async def connect(
     name: str,
     /,
     *,
-    server: Annotated[
-        Address, Parameter(converter=_read_address, accepts_keys=False, n_tokens=1)
-    ] = LOCAL,
+    server: ServerAddress = LOCAL,
     room: str = ROOM,
     json: Annotated[bool, Flag] = False,
     plain: Annotated[bool, Flag] = False,
@@ -281,6 +281,7 @@ def schema() -> None:
 
 
 app.command(upkeep.app, name="*")
+app.command(bench.app, name="*")
 
 # ---------------------------------------------------------------- serving
 
@@ -291,21 +292,9 @@ def _prepare_process() -> None:
     os.umask(0o077)
     if sys.stderr is not None:  # as after `2>&-`
         logs.configure(sys.stderr)
-    _raise_file_limit()
+    config.raise_file_limit()
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         log.warning("running as root, which no chat needs; a user of its own is safer")
-
-
-def _raise_file_limit() -> None:
-    """One connection is one descriptor, and the usual soft limit is 1024."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 # there is none on Windows
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @asynccontextmanager

@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import platformdirs
 from attrs import frozen
+from cyclopts import Parameter, Token
 from cyclopts.config import Dict, Env
 
 from trio_chat.client.chat import DEFAULT_PORT
@@ -71,6 +72,19 @@ def parse_address(text: str) -> Address:
     return Address(_parse_host(host), int(port))
 
 
+def _read_address(_type: object, tokens: Sequence[Token]) -> Address:
+    return parse_address(tokens[0].value)
+
+
+ServerAddress = Annotated[
+    Address, Parameter(converter=_read_address, accepts_keys=False, n_tokens=1)
+]
+"""The option that says which server to talk to."""
+
+LOCAL = Address("localhost")
+"""The server of whoever has just started one."""
+
+
 def _parse_host(text: str) -> str:
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in host and host == text:
@@ -130,6 +144,18 @@ def make_folder(folder: Path) -> None:
         raise SetupError(
             f"can't make the folder {folder}: {exc.strerror}; choose one with --data"
         ) from exc
+
+
+def raise_file_limit() -> None:
+    """One connection is one descriptor, and the usual soft limit is 1024."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 # ---------------------------------------------------------------- sources

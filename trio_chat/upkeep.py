@@ -263,18 +263,29 @@ def showing(
     verb: str, unit: str, *, scale: int = 1
 ) -> Iterator[Callable[[int, int | None], None]]:
     """Show on a terminal how much is done; off a terminal, nothing."""
+    with status_line() as show:
+
+        def report(done: int, total: int | None) -> None:
+            of = "" if total is None else f" of {total // scale:,}"
+            show(f"{verb} {done // scale:,}{of} {unit}")
+
+        yield report
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal, a few times a second, how far it is; off a terminal, nothing."""
     line = _Line(sys.stderr)
     due = 0.0
 
-    def report(done: int, total: int | None) -> None:
+    def show(text: str) -> None:
         nonlocal due
         now = time.monotonic()
         if now >= due:
             due = now + SHOW_EVERY
-            of = "" if total is None else f" of {total // scale:,}"
-            line.show(f"{verb} {done // scale:,}{of} {unit}")
+            line.show(text)
 
     try:
-        yield report
+        yield show
     finally:
         line.erase()
