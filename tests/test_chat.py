@@ -732,6 +732,25 @@ async def test_what_was_missed_is_seen_after_coming_back(
         assert await texts(chat, 1) == ["live"]
 
 
+async def test_who_is_quiet_misses_nothing_and_comes_back_quietly(
+    server: RunningServer, cords: Cords
+) -> None:
+    async with server.connect(name="bob") as bob, open_chat(cords.dial, ALICE) as chat:
+        await bob.join("lobby")
+        assert await chat.join("lobby", after=2**53, quiet=True) == 1
+        await bob.say("lobby", "before")
+        cords.is_down = True
+        cords.newest.cut()
+        await bob.say("lobby", "missed")
+        cords.is_down = False
+        assert await chat.say("lobby", "and on") == 4
+        assert seqs(await items_until(chat, 4)) == [2, 3, 4]
+        assert await bob.who("lobby") == ("alice", "bob")
+        assert await chat.leave("lobby") == 4
+        await bob.say("lobby", "alone")
+        assert seqs(await items_until(bob, 5)) == [1, 2, 3, 4, 5]
+
+
 async def test_a_room_that_was_left_while_behind_is_not_entered_again_by_a_reconnect(
     server: RunningServer, cords: Cords
 ) -> None:

@@ -209,6 +209,24 @@ def test_afresh_the_numbers_start_again() -> None:
     assert taken(feed) == [event(1), event(2), event(1, "attic")]
 
 
+def test_afresh_and_quiet_one_is_quiet_again() -> None:
+    feed = Feed()
+    feed.follow("lobby", 7, is_quiet=True)
+    feed.follow("attic", 7)
+    feed.start_afresh()
+    cursors = {room: (at.last, at.is_quiet) for room, at in feed.cursors.items()}
+    assert cursors == {"lobby": (None, True), "attic": (None, False)}
+
+
+def test_only_who_has_left_can_come_quietly_the_next_time() -> None:
+    feed = feed_of(lobby=1)
+    feed.follow("lobby", None, is_quiet=True)
+    assert not feed.cursors["lobby"].is_quiet
+    feed.end("lobby", 2)
+    feed.follow("lobby", None, is_quiet=True)
+    assert feed.cursors["lobby"].is_quiet
+
+
 def test_a_room_that_has_ended_does_not_come_back_afresh() -> None:
     feed = feed_of(lobby=0)
     put(feed, 1, QUEUED_ITEMS + 1)

@@ -5,15 +5,28 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.errors import AlreadyInRoom, NotInRoom, Refused, TextTooLong, TooManyRooms
+from trio_chat.errors import (
+    AlreadyInRoom,
+    NoSuchRoom,
+    NotInRoom,
+    Refused,
+    TextTooLong,
+    TooManyRooms,
+)
 from trio_chat.messages import Join, Leave, Post, Say
 from trio_chat.names import Name
 from trio_chat.rules import ROOMS_EACH, ROOMS_IN_ALL, TEXT_BYTES, Standing, decide
 
 OUTSIDE = Standing(
-    Name("lobby"), is_member=False, is_new_room=False, rooms_joined=0, rooms_in_all=1
+    Name("lobby"),
+    is_member=False,
+    is_quiet=False,
+    is_new_room=False,
+    rooms_joined=0,
+    rooms_in_all=1,
 )
 INSIDE = evolve(OUTSIDE, is_member=True, rooms_joined=1)
+QUIET = evolve(INSIDE, is_quiet=True)
 
 
 def test_who_is_outside_may_join() -> None:
@@ -30,6 +43,13 @@ def test_who_is_inside_may_say_and_leave() -> None:
     assert decide(leave, INSIDE) == leave
 
 
+def test_who_is_quiet_is_logged_when_it_speaks_and_not_when_it_comes_or_goes() -> None:
+    say = Say("lobby", "hi", id="s")
+    assert decide(Join("lobby", quiet=True, id="j"), OUTSIDE) is None
+    assert decide(say, QUIET) == say
+    assert decide(Leave("lobby", id="l"), QUIET) is None
+
+
 def test_nobody_can_pretend_to_be_lost() -> None:
     assert decide(Leave("lobby", lost=True), INSIDE) == Leave("lobby")
 
@@ -42,11 +62,26 @@ def test_nobody_can_pretend_to_be_lost() -> None:
 def test_the_name_of_the_room_is_logged_in_its_folded_form(
     post: Post, standing: Standing
 ) -> None:
-    assert decide(post, standing).room == "lobby"
+    logged = decide(post, standing)
+    assert logged is not None
+    assert logged.room == "lobby"
 
 
 REFUSED = [
     ("a join of a room that one is in", Join("lobby"), INSIDE, AlreadyInRoom),
+    ("a second quiet join", Join("lobby", quiet=True), QUIET, AlreadyInRoom),
+    (
+        "a quiet join of no room",
+        Join("lobby", quiet=True),
+        evolve(OUTSIDE, is_new_room=True),
+        NoSuchRoom,
+    ),
+    (
+        "a quiet join of a room more than one may have",
+        Join("lobby", quiet=True),
+        evolve(OUTSIDE, rooms_joined=ROOMS_EACH),
+        TooManyRooms,
+    ),
     ("a say from outside", Say("lobby", "hi"), OUTSIDE, NotInRoom),
     ("a leave from outside", Leave("lobby"), OUTSIDE, NotInRoom),
     ("a text that is too long", Say("lobby", "x" * (TEXT_BYTES + 1)), INSIDE, TextTooLong),

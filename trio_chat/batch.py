@@ -35,6 +35,11 @@ class _RoomDraft:
     came_back: list[Follower] = field(factory=list, init=False)
     went: dict[Follower, int] = field(factory=dict, init=False)
 
+    @property
+    def newest(self) -> int:
+        """The room's newest event once this draft is carried out; 0 if there is none."""
+        return self.first + len(self.lines) - 1
+
     def follower(self, member: Member) -> Follower | None:
         """Where `member` stands in the room once this draft is carried out."""
         present = self.present if member.name in self.present else self.room.members
@@ -56,15 +61,15 @@ class _RoomDraft:
         id = post.id if isinstance(post, Say) else None
         return Entry(place, at, by, line, id, _MOVES.get(type(post)))
 
-    def come(self, member: Member, after: int | None, seq: int) -> None:
-        follower = Follower(member, self.room, member.connection.outbox, after)
+    def come(self, member: Member, after: int | None, seq: int, *, is_quiet: bool) -> None:
+        follower = Follower(member, self.room, member.connection.outbox, after, is_quiet)
         self.present[member.name] = follower
         self.came[follower] = seq
 
-    def come_back(self, member: Member, after: int | None) -> None:
+    def come_back(self, member: Member, after: int | None, *, is_quiet: bool) -> None:
         """Follow again after a lost connection: the others have not seen a leave, and so
         see no join."""
-        follower = Follower(member, self.room, member.connection.outbox, after)
+        follower = Follower(member, self.room, member.connection.outbox, after, is_quiet)
         self.present[member.name] = follower
         self.came_back.append(follower)
 
@@ -143,8 +148,8 @@ class Batch:
             draft = self._draft(room.name)
             follower = draft.follower(member)
             assert follower is not None, "a member is in its rooms"
-            seq = self._stamp(draft, member, Leave(room.name, lost=True))
-            draft.go(follower, seq)
+            leave = None if follower.is_quiet else Leave(room.name, lost=True)
+            draft.go(follower, self._log(draft, member, leave))
 
     def deliver(self) -> None:
         """Carry it out: answer, change the rooms, tell everybody. No await, no failure."""
@@ -163,9 +168,10 @@ class Batch:
         follower = draft.follower(member)
         if follower is None or not follower.is_detached:
             return False
-        draft.come_back(member, post.after)
+        draft.come_back(member, post.after, is_quiet=follower.is_quiet)
         self._keep(draft)
-        self.renew(member)
+        if not follower.is_quiet:
+            self.renew(member)
         self._ack(member, post, Place(draft.room.name, draft.room.head), again=True)
         return True
 
@@ -180,16 +186,17 @@ class Batch:
         draft = self._draft(name)
         follower = draft.follower(member)
         logged = rules.decide(post, self._standing(member, name, follower))
-        seq = self._stamp(draft, member, logged)
+        seq = self._log(draft, member, logged)
         self._move(draft, member, follower, post, seq)
-        self._ack(member, post, Place(name, seq))
+        self._ack(member, post, Place(name, seq), again=logged is None)
 
     def _move(
         self, draft: _RoomDraft, member: Member, follower: Follower | None, post: Post, seq: int
     ) -> None:
         if isinstance(post, Join):
-            self.renew(member)
-            draft.come(member, post.after, seq)
+            if not post.quiet:
+                self.renew(member)
+            draft.come(member, post.after, seq + post.quiet, is_quiet=post.quiet)
             self._joined[member] = self._rooms_joined(member) + 1
         elif isinstance(post, Leave) and follower is not None:
             draft.go(follower, seq)
@@ -217,6 +224,7 @@ class Batch:
         return rules.Standing(
             room,
             is_member=follower is not None,
+            is_quiet=follower is not None and follower.is_quiet,
             is_new_room=room not in self.hub.rooms and room not in self._rooms,
             rooms_joined=self._rooms_joined(member),
             rooms_in_all=len(self.hub.rooms) + self._new_rooms,
@@ -225,7 +233,15 @@ class Batch:
     def _rooms_joined(self, member: Member) -> int:
         return self._joined.get(member, len(member.rooms))
 
-    def _stamp(self, draft: _RoomDraft, member: Member, post: Post) -> int:
+    def _log(self, draft: _RoomDraft, member: Member, post: Post | None) -> int:
+        """Make an event of `post`, if it is one; returns the room's newest."""
+        if post is None:
+            self._keep(draft)
+        else:
+            self._stamp(draft, member, post)
+        return draft.newest
+
+    def _stamp(self, draft: _RoomDraft, member: Member, post: Post) -> None:
         if self.failure is not None:
             raise self.failure.with_traceback(None)  # or it would grow with every post
         entry = draft.stamp(member.name, post, self.now)
@@ -233,7 +249,6 @@ class Batch:
         self.entries.append(entry)
         if entry.key is not None:
             self._said[entry.key] = entry.place
-        return entry.place.seq
 
     def _keep(self, draft: _RoomDraft) -> None:
         name = draft.room.name

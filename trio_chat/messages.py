@@ -43,13 +43,17 @@ class Join:
     `room`: its name, 1 to 32 characters.
     `after`: the last `seq` that the client has; everything after it is replayed. Beyond
     the room's head it counts as the head; 0 is the beginning; left out, the newest 50.
-    `key`: what opens a locked room; no room can be locked yet. Neither of these two travels
-    on in the event.
+    `key`: what opens a locked room; no room can be locked yet.
+    `quiet`: for programs: neither this nor the leave makes an event. `Who` names a quiet
+    member as any other; the room has to exist.
+
+    None of these three travels on in the event.
     """
 
     room: str
     after: int | None = None
     key: str | None = field(default=None, repr=False)
+    quiet: bool = False
     id: Id | None = None
 
 
@@ -222,9 +226,9 @@ class Event:
 class Ack:
     """A post stands in the room's log, as its event `seq`.
 
-    Answers every `Say`, and every `Join` and `Leave` that carries an `id`. `again`: it had
-    been there before: this was a resend, or the join of somebody who came back in time,
-    which makes no event; `seq` is the room's newest then.
+    Answers every `Say`, and every `Join` and `Leave` that carries an `id`. `again`: it made
+    no event now. It was a resend; or the join of somebody who came back in time, or is
+    quiet, or a quiet leave: `seq` is the room's newest then.
     """
 
     id: str

@@ -63,6 +63,11 @@ class Member:
     lost_at: float | None = field(default=None, init=False)
     is_gone: bool = field(default=False, init=False)
 
+    @property
+    def is_seen(self) -> bool:
+        """Have others seen it come, and so would see it go?"""
+        return any(not room.members[self.name].is_quiet for room in self.rooms.values())
+
 
 @define(eq=False)
 class Room:
@@ -97,13 +102,15 @@ class Follower:
     """A cursor over a room's log.
 
     `cursor`: the last event sent, kept only while behind; None before the first page of
-    somebody who joined without one. `end`: its member has left, with this event.
+    somebody who joined without one. `is_quiet`: the others have not seen it come, and will
+    not see it go. `end`: its member has left, with this event or after it.
     """
 
     member: Member
     room: Room
     outbox: Outbox
     cursor: int | None = None
+    is_quiet: bool = False
     end: int | None = field(default=None, init=False)
 
     @property
@@ -112,7 +119,8 @@ class Follower:
         return self.outbox is not self.member.connection.outbox
 
     def start(self, joined: int, first: int, lines: Sequence[bytes]) -> None:
-        """Begin at event `joined`, which stands in this batch, or at an earlier cursor."""
+        """Begin at event `joined`, which stands in this batch or comes next, or at an
+        earlier cursor."""
         if self.cursor is None and joined > 1:
             self.outbox.fall_behind(self)
         elif self.cursor is not None and self.cursor < joined - 1:
@@ -121,7 +129,7 @@ class Follower:
             self._give(joined - 1, first, lines)
 
     def stop(self, left: int, first: int, lines: Sequence[bytes]) -> None:
-        """End with event `left`, which stands in this batch."""
+        """End with event `left`, which stands in this batch or right before it."""
         self.end = left
         if self in self.room.live:
             del self.room.live[self]

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from attrs import evolve, frozen
 
-from trio_chat.errors import AlreadyInRoom, NotInRoom, TextTooLong, TooManyRooms
+from trio_chat.errors import AlreadyInRoom, NoSuchRoom, NotInRoom, TextTooLong, TooManyRooms
 from trio_chat.messages import Join, Leave, Post, Say
 from trio_chat.names import Name
 
@@ -24,17 +24,19 @@ ROOMS_IN_ALL = 10_000
 
 @frozen
 class Standing:
-    """Where a sender stands: in the room or not, and what there is already."""
+    """Where a sender stands: in the room or not, quietly or not, and what there is already."""
 
     room: Name
     is_member: bool
+    is_quiet: bool
     is_new_room: bool
     rooms_joined: int
     rooms_in_all: int
 
 
-def decide(post: Post, standing: Standing) -> Post:
+def decide(post: Post, standing: Standing) -> Post | None:
     """What goes into the room's log for `post`: what only the server needs is taken off.
+    None: nothing, for it is to happen quietly.
 
     Raises `Refused`.
     """
@@ -49,14 +51,18 @@ def decide(post: Post, standing: Standing) -> Post:
             assert_never(post)
 
 
-def _join(post: Join, standing: Standing) -> Join:
+def _join(post: Join, standing: Standing) -> Join | None:
     if standing.is_member:
         raise AlreadyInRoom(f"you are in {standing.room} already")
     if standing.rooms_joined >= ROOMS_EACH:
         raise TooManyRooms(f"you are in {ROOMS_EACH} rooms, which is the most")
     if standing.is_new_room and standing.rooms_in_all >= ROOMS_IN_ALL:
         raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
-    return Join(standing.room, id=post.id)
+    if not post.quiet:
+        return Join(standing.room, id=post.id)
+    if standing.is_new_room:
+        raise NoSuchRoom(f"there is no room {standing.room}; it begins with somebody's join")
+    return None
 
 
 def _say(post: Say, standing: Standing) -> Say:
@@ -67,9 +73,9 @@ def _say(post: Say, standing: Standing) -> Say:
     return post if post.room == standing.room else evolve(post, room=standing.room)
 
 
-def _leave(post: Leave, standing: Standing) -> Leave:
+def _leave(post: Leave, standing: Standing) -> Leave | None:
     _require_member(standing)
-    return Leave(standing.room, id=post.id)
+    return None if standing.is_quiet else Leave(standing.room, id=post.id)
 
 
 def _require_member(standing: Standing) -> None:

@@ -157,6 +157,7 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
     Join("lobby"),
     Join("lobby", after=11, id="j"),
     Join("vault", key="sesame"),
+    Join("lobby", quiet=True, id="j"),
     Say("lobby", "hi", id="c1"),
     Say("lobby", 'two\nlines, a " and a \u2028 …'),
     Leave("lobby"),

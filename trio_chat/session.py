@@ -152,7 +152,7 @@ class Session:
     def _lose(self, member: Member) -> None:
         """The connection is over. Who pings means to stay, and is expected back; who does
         not, such as nc, has hung up; and who was silent for long has been waited for."""
-        if member.has_pinged and member.rooms and not self._fell_silent:
+        if member.has_pinged and member.is_seen and not self._fell_silent:
             self.hub.lose(member, trio.current_time())
         else:
             self.sequencer.depart(member)
@@ -232,7 +232,7 @@ class Session:
         self._member = member
         self._listening.deadline = math.inf
         self._note("hello", who=name, client=request.client)
-        if member.rooms and request.token is not None:
+        if member.is_seen and request.token is not None:
             token = await self._renew(member, token, request.token)
         self.outbox.answer(self._encode(self._welcome(member, token, request.id)))
 

@@ -86,17 +86,18 @@ class Chat:
         """What the chat has ended with; it is raised by every call under way and to come."""
         return self._calls.failure
 
-    async def join(self, room: str, *, after: int | None = None) -> int:
+    async def join(self, room: str, *, after: int | None = None, quiet: bool = False) -> int:
         """Enter a room; returns the `seq` of the event.
 
         `after`: the last `seq` that one has; what came later is shown. By default the
-        newest 50 events are.
+        newest 50 events are. `quiet`: for programs that come and go: the others see no
+        event of it, `who` names one as ever; returns the room's newest `seq`.
         """
         name = parse_name(room)
-        receipt = await self._calls.begin(Join(name, after, id=next(self._ids)))
+        receipt = await self._calls.begin(Join(name, after, quiet=quiet, id=next(self._ids)))
         # No await up to the send: a new connection resumes every room that has a cursor,
         # unless its join is under way.
-        is_first = self._feed.follow(name, after)
+        is_first = self._feed.follow(name, after, is_quiet=quiet)
         self._lifeline.send(receipt.line)
         try:
             return _seq_of(await receipt.wait())
@@ -123,7 +124,8 @@ class Chat:
         return await self._begin(Say(room, text, id or next(self._ids)))
 
     async def leave(self, room: str) -> int:
-        """Leave a room; returns the `seq` of the event, which is the last of that room."""
+        """Leave a room; returns the last `seq` that one gets of it: that of the event, or
+        the room's newest if one was there quietly."""
         name = parse_name(room)
         seq = _seq_of(await self._ask(Leave(name, id=next(self._ids))))
         self._feed.end(name, seq)

@@ -21,9 +21,11 @@ QUEUED_ITEMS = 1000
 @define(eq=False)
 class Cursor:
     """`last`: the newest `seq` that is queued or was taken; None before the first.
-    `end`: that of one's own leave, with which the room ends."""
+    `is_quiet`: one has joined without an event. `end`: that of one's own leave, with which
+    the room ends."""
 
     last: int | None = None
+    is_quiet: bool = False
     is_behind: bool = False
     end: int | None = None
 
@@ -41,11 +43,13 @@ class Feed:
     def __attrs_post_init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel(QUEUED_ITEMS)
 
-    def follow(self, room: str, after: int | None) -> bool:
+    def follow(self, room: str, after: int | None, *, is_quiet: bool = False) -> bool:
         """One joins a room, where one has `after`; is that news? One may be in it, or the
         last stay may not have been taken to its end: then it goes on from there."""
         is_news = room not in self.cursors
-        self.cursors.setdefault(room, Cursor(after)).end = None
+        cursor = self.cursors.setdefault(room, Cursor(after, is_quiet))
+        if cursor.end is not None:
+            cursor.is_quiet, cursor.end = is_quiet, None
         return is_news
 
     def begin(self, room: str, joined: int) -> None:
@@ -105,7 +109,9 @@ class Feed:
 
     def start_afresh(self) -> None:
         """The history is another one: what was known of it is void."""
-        self.cursors = {room: Cursor() for room in self.joined()}
+        self.cursors = {
+            room: Cursor(is_quiet=self.cursors[room].is_quiet) for room in self.joined()
+        }
         self._expected = None
 
     def take_nowait(self) -> Item | None:

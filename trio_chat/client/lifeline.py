@@ -179,11 +179,12 @@ class Lifeline:
         joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
         resumed = [room for room in self.feed.joined() if room not in joining]
         self._resuming = {f"resume-{number}": room for number, room in enumerate(resumed)}
-        joins = [
-            CLIENT.encode(Join(room, self.feed.cursors[room].last, id=id))
-            for id, room in self._resuming.items()
-        ]
+        joins = [self._rejoin(room, id) for id, room in self._resuming.items()]
         return joins + [call.line for call in self.calls]
+
+    def _rejoin(self, room: str, id: str) -> bytes:
+        cursor = self.feed.cursors[room]
+        return CLIENT.encode(Join(room, cursor.last, quiet=cursor.is_quiet, id=id))
 
     async def _send(
         self, link: Link, backlog: Sequence[bytes], lines: trio.MemoryReceiveChannel[bytes]
