@@ -24,7 +24,7 @@ LAYERS = [
     {"session"},
     {"doors", "doors.lines"},
     {"server"},
-    {"client", "client.clean"},
+    {"client", "client.clean", "client.colours"},
     {"client.link", "client.calls", "client.feed"},
     {"client.lifeline"},
     {"client.chat"},
@@ -34,7 +34,8 @@ LAYERS = [
     {"bench.load"},
     {"client.commands", "client.journal"},
     {"client.view"},
-    {"client.plain"},
+    {"client.plain", "client.screen"},
+    {"client.person"},
     {"client.terminal"},
     {"testing", "logs", "config"},
     {"doctor"},
@@ -56,6 +57,7 @@ NO_IO = {
     "schema",
     "pacing",
     "client.view",
+    "client.colours",
 }
 IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "random"}
 
@@ -63,7 +65,7 @@ ONLY_IN = {
     "cattrs": {"wire"},
     "orjson": {"wire"},
     "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
-    "prompt_toolkit": {"client.terminal"},
+    "prompt_toolkit": {"client.screen"},
     "cyclopts": {"cli", "upkeep", "config", "bench.command"},
     "structlog": {"logs"},
     "psutil": {"bench.process"},

@@ -18,18 +18,12 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from trio_chat.client.chat import Chat
+from trio_chat.client.colours import COLOURS, NAMES
 from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
-from trio_chat.client.terminal import (
-    CONTEXT,
-    HINT,
-    NAMES,
-    STYLE,
-    WAITING,
-    Person,
-    Screen,
-    run_terminal,
-)
+from trio_chat.client.person import CONTEXT, WAITING, Person
+from trio_chat.client.screen import HINT, Screen
+from trio_chat.client.terminal import run_terminal
 from trio_chat.client.view import NAME_COLOURS, notice
 from trio_chat.errors import (
     AlreadyInRoom,
@@ -423,7 +417,7 @@ async def test_a_refused_join_is_raised(desk: Desk, room: str, error: type[Excep
 async def test_a_server_that_does_not_answer_does_not_keep_anybody(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trio_chat.client.terminal.GRACE", 0.05)
+    monkeypatch.setattr("trio_chat.client.person.GRACE", 0.05)
     async with desk.sitting() as left:
         desk.chat.is_answering = False
         desk.type("one", ENTER, "two", ENTER, CTRL_D)
@@ -571,7 +565,7 @@ async def test_the_end_of_the_chat_is_no_refusal_of_a_text(
 async def test_leaving_before_all_is_said_tells_that_it_is_kept(
     desk: Desk, journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("trio_chat.client.terminal.GRACE", 0.05)
+    monkeypatch.setattr("trio_chat.client.person.GRACE", 0.05)
     async with desk.sitting(journal=journal) as left:
         desk.chat.is_answering = False
         desk.type("one", ENTER, "two", ENTER, CTRL_D)
@@ -686,7 +680,7 @@ async def test_trouble_with_the_journal_is_told_and_the_chat_goes_on(
     *, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
 ) -> None:
     if is_first:  # there is nothing to be shown before
-        monkeypatch.setattr("trio_chat.client.terminal.REPLAY_WITHIN", 0.01)
+        monkeypatch.setattr("trio_chat.client.person.REPLAY_WITHIN", 0.01)
     else:
         desk.chat.hear("what was said before")
     (tmp_path / "file").touch()
@@ -783,7 +777,7 @@ def contrast(colour: str, other: float) -> float:
 
 
 def test_colours_can_be_read_on_black_and_on_white() -> None:
-    colours = {*NAMES, *re.findall("#[0-9a-f]{6}", str(STYLE.style_rules))}
+    colours = {*NAMES, *re.findall("#[0-9a-f]{6}", " ".join(COLOURS.values()))}
     assert len(NAMES) == NAME_COLOURS
     for colour in colours:
         assert contrast(colour, 0.0) > 3.6, colour

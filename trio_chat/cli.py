@@ -365,7 +365,8 @@ def _choose_client(
         from trio_chat.client.plain import run_plain  # noqa: PLC0415 # one of the two
 
         return partial(run_plain, room=room, json=json), _waking(journal, _tell_state)
-    from trio_chat.client.terminal import Screen, run_terminal  # noqa: PLC0415 # takes 50 ms
+    from trio_chat.client.screen import Screen  # noqa: PLC0415 # takes 50 ms
+    from trio_chat.client.terminal import run_terminal  # noqa: PLC0415
 
     screen = Screen()
     talk = partial(run_terminal, room=room, screen=screen, journal=journal)
