@@ -82,8 +82,8 @@ class Served:
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """Keeps `serve` from doing more than to read its settings."""
     served = Served()
-    monkeypatch.setattr("trio_chat.cli._serve_until_signalled", served.serve)
-    monkeypatch.setattr("trio_chat.cli._prepare_process", lambda: None)
+    monkeypatch.setattr("trio_chat.serving._serve_until_signalled", served.serve)
+    monkeypatch.setattr("trio_chat.serving._prepare_process", lambda: None)
     return served
 
 
@@ -317,7 +317,7 @@ def test_a_bug_is_not_hidden(served: Served) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
-    assert capsys.readouterr().out == f"{cli.VERSION}\n"
+    assert capsys.readouterr().out == f"{config.VERSION}\n"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import trio.testing
 from attrs import define, evolve
 
 from tests.conftest import REAL_SECONDS
-from trio_chat import cli
+from trio_chat import talking
 from trio_chat.client import journal as module
 from trio_chat.client.journal import SAVE_EVERY, Journal, Unsent, journal_path, open_journal
 from trio_chat.client.lifeline import State
@@ -218,7 +218,7 @@ async def test_a_text_and_a_token_are_written_at_once_and_a_cursor_soon(
 async def test_a_new_connection_brings_a_token_that_is_written_at_once(path: Path) -> None:
     chat, states = FakeChat(), list[State]()
     async with open_journal(path) as journal, trio.open_nursery() as nursery:
-        on_state = cli._waking(journal, states.append)  # noqa: SLF001 # what `connect` is given
+        on_state = talking._waking(journal, states.append)  # noqa: SLF001 # what `connect` is given
         nursery.start_soon(journal.keep, chat)
         await has_written(lambda known: known.token == "token one", path)  # noqa: S105
         await trio.testing.wait_all_tasks_blocked()

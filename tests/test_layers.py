@@ -40,7 +40,8 @@ LAYERS = [
     {"testing", "logs", "config"},
     {"doctor"},
     {""},
-    {"upkeep"},
+    {"ending"},
+    {"serving", "talking", "upkeep"},
     {"bench.command"},
     {"cli"},
     {"__main__"},
@@ -66,7 +67,7 @@ ONLY_IN = {
     "orjson": {"wire"},
     "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
     "prompt_toolkit": {"client.screen"},
-    "cyclopts": {"cli", "upkeep", "config", "bench.command"},
+    "cyclopts": {"cli", "ending", "serving", "talking", "upkeep", "config", "bench.command"},
     "structlog": {"logs"},
     "psutil": {"bench.process"},
 }

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,12 @@ OPEN_FILES = 65536
 
 ENV_PREFIX = "TRIO_CHAT_"
 """What an option is called in the environment: `--no-history` is `TRIO_CHAT_NO_HISTORY`."""
+
+VERSION = f"trio_chat {version('trio-chat')}"
+"""What this program calls itself."""
+
+Flag = Parameter(negative="", show_default=False)
+"""An option that is there or not."""
 
 AS_FOR_SERVE: Mapping[Sequence[str], Sequence[str]] = {
     ("doctor",): ("data", "host", "port"),

@@ -1,0 +1,76 @@
+"""How a command ends: an exit status, and one line on stderr that says what to do."""
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TypeVar
+
+from cyclopts import CycloptsError, UnusedCliTokensError
+
+from trio_chat.client.clean import clean
+from trio_chat.config import PROGRAM
+from trio_chat.errors import ChatError, LinkLost, Refused, SetupError
+
+E = TypeVar("E", bound=BaseException)
+
+REFUSED, MISUSED, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 130, 141, 143
+"""Exit statuses. The last three are what a shell reports of a program that ends by the
+signals SIGINT, SIGPIPE and SIGTERM."""
+
+
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The exceptions of a group that are no groups."""
+    for member in group.exceptions:
+        if isinstance(member, BaseExceptionGroup):
+            yield from leaves(member)
+        else:
+            yield member
+
+
+def report(failure: ChatError) -> int:
+    """Say what went wrong, and what to do; returns the exit status."""
+    advice = _advice(failure)
+    tell(f"{failure}; {advice}" if advice else str(failure))
+    # Refused itself, no kind of it, is how the plain client ends when lines were refused.
+    return REFUSED if type(failure) is Refused else MISUSED
+
+
+def _advice(failure: ChatError) -> str | None:
+    """What to do, where the text doesn't say it: modules below know nothing of options."""
+    match failure:
+        case LinkLost(__cause__=socket.gaierror()):
+            return "no such host is known; --server HOST:PORT names another one"
+        case LinkLost():
+            return f"{PROGRAM} serve starts one, --server HOST:PORT names another one"
+        case SetupError(__cause__=OSError(errno=errno.EADDRINUSE)):
+            return "maybe a server runs already; --port PORT chooses another port"
+        case SetupError(__cause__=OSError(errno=errno.EACCES, filename=None)):
+            return "ports below 1024 are for root; --port PORT chooses another one"
+        case SetupError(__cause__=OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror()):
+            return "--host has to be an address of this machine"
+        case _:
+            return None
+
+
+def report_mistake(mistake: CycloptsError) -> int:
+    """Say what was mistyped; returns the exit status."""
+    command = " ".join(mistake.command_chain or ())
+    see = f"{PROGRAM} {command}".rstrip()
+    if isinstance(mistake, UnusedCliTokensError):
+        text = f"Too many arguments: {' '.join(mistake.unused_tokens or ())}"
+    else:
+        text = " ".join(str(mistake).split())
+    tell(f"{text.removesuffix('.')} (see {see} --help)")
+    return MISUSED
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr."""
+    print(f"trio_chat: {clean(text)}", file=sys.stderr)
+
+
+def forget_stdout() -> None:
+    """Drop what nobody reads: Python would complain when it flushes the rest at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,189 @@
+"""The command `serve`: a server, from its settings to the signal that ends it."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import trio
+from attrs import evolve
+from cyclopts import App, Parameter, Token
+from cyclopts.validators import Number
+
+from trio_chat import config
+from trio_chat.client.chat import DEFAULT_PORT
+from trio_chat.config import HISTORY_FILE, HOST, PROGRAM, VERSION, Address, Age, Flag
+from trio_chat.errors import SetupError
+from trio_chat.history import History
+from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
+from trio_chat.pacing import BURST, RATE
+from trio_chat.server import Server
+from trio_chat.session import Settings
+
+Sync = Literal["full", "normal"]
+
+LOOPBACK = ("127.0.0.1", "::1")
+"""Where a server listens that only this machine reaches."""
+
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # never the default
+"""Where a server listens that can be reached at all addresses of its machine, and one
+of them."""
+
+FASTEST = 1_000_000
+"""The most that a rate and a burst may be, if there is to be a limit at all."""
+
+log = logging.getLogger(__name__)
+
+app = App(group_parameters="Options")
+"""What `cli` takes over as its own."""
+
+
+# ---------------------------------------------------------------- the command
+
+
+def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
+    return config.parse_age(tokens[0].value)
+
+
+@app.command(
+    sort_key=1,
+    usage=f"Usage: {PROGRAM} serve [OPTIONS]",
+    help_epilogue=f"""\
+Examples:
+  # For this machine only.
+  {PROGRAM} serve
+  # For the network around it, too. Nothing is encrypted.
+  {PROGRAM} serve --host 0.0.0.0 --data /srv/chat
+  # Forget what is older than three months.
+  {PROGRAM} serve --retain 90d
+  # To try out a bot: forget everything at the end, slow nobody down.
+  {PROGRAM} serve --no-history --rate 0
+""",
+)
+async def serve(
+    *,
+    host: str = HOST,
+    port: Annotated[int, Parameter(validator=Number(gte=0, lt=2**16))] = DEFAULT_PORT,
+    data: Annotated[Path | None, Parameter(show_default=str(config.data_path()))] = None,
+    no_history: Annotated[bool, Flag] = False,
+    sync: Sync = "full",
+    retain: Annotated[
+        Age | None,
+        Parameter(
+            converter=_read_age, accepts_keys=False, n_tokens=1, show_default="everything"
+        ),
+    ] = None,
+    retain_events: Annotated[
+        int | None, Parameter(validator=Number(gte=1), show_default="all")
+    ] = None,
+    rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
+    burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
+) -> None:
+    """Run a server until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    host
+        The address to listen on; 0.0.0.0 is all those of this machine.
+    port
+        The port to listen on; 0 is one that is free.
+    data
+        The folder to keep the history in.
+    no_history
+        Keep only the newest messages, in memory, and forget them at the end.
+    sync
+        What an acknowledged message survives: full, a power cut; normal, a crash.
+    retain
+        How long events are kept: a number and s, m (minutes), h, d or w, as in 90d.
+    retain_events
+        How many of the newest events of each room are kept.
+    rate
+        Messages a second at which a client is slowed down (none is lost); 0 is no limit.
+    burst
+        Messages that a client may send at once before it is slowed down.
+    """
+    folder = None if no_history else data or config.data_path()
+    if folder is None and (retain or retain_events):
+        raise SetupError(
+            "--retain and --retain-events are for a history that lasts; with --no-history"
+            f" the newest {KEPT_EVENTS} events of each room are kept"
+        )
+    _prepare_process()
+    async with _open_history(folder, sync, retain, retain_events) as history:
+        place = "in memory" if folder is None else str(folder / HISTORY_FILE)
+        await _serve_until_signalled(Server(history, Settings(rate, burst)), host, port, place)
+
+
+# ---------------------------------------------------------------- its life
+
+
+def _prepare_process() -> None:
+    from trio_chat import logs  # noqa: PLC0415 # structlog takes 30 ms
+
+    os.umask(0o077)
+    if sys.stderr is not None:  # as after `2>&-`
+        logs.configure(sys.stderr)
+    config.raise_file_limit()
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        log.warning("running as root, which no chat needs; a user of its own is safer")
+
+
+@asynccontextmanager
+async def _open_history(
+    folder: Path | None, sync: Sync, age: Age | None, events: int | None
+) -> AsyncIterator[History]:
+    if folder is None:
+        yield MemoryHistory()
+        return
+    config.make_folder(folder)
+    from trio_chat.history.sqlite import Retention, open_sqlite  # noqa: PLC0415 # not for --no-history
+
+    retention = Retention(age, events)
+    async with open_sqlite(folder / HISTORY_FILE, sync=sync, retention=retention) as history:
+        yield history
+
+
+async def _serve_until_signalled(server: Server, host: str, port: int, place: str) -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            doorstep = await nursery.start(server.run, host, port)
+            addresses = [Address(*address) for address in doorstep.addresses]
+            _show_banner(addresses, place)
+            log.info("listening", extra={"at": [str(address) for address in addresses]})
+            async for number in signals:
+                log.info("stopping", extra={"signal": signal.Signals(number).name})
+                break
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end_at_once)
+        server.close()
+
+
+def _end_at_once(number: int, _frame: object) -> None:
+    """For the second signal. What is acknowledged is on the disk, so nothing is lost; an
+    exception would wait for every session's last second, and for the history's thread."""
+    os._exit(128 + number)
+
+
+def _show_banner(addresses: Sequence[Address], place: str) -> None:
+    for address in addresses:
+        print(f"{VERSION} listens on {address} ({_reach(address.host)})")
+    near = _from_here(addresses[0])
+    option = "" if near.port == DEFAULT_PORT and near.host in LOOPBACK else f" --server {near}"
+    print(f"history: {place}")
+    print(f"connect: {PROGRAM} connect NAME{option}")
+    print(f"     or: nc {near.host} {near.port}")
+    print("   stop: Ctrl-C", flush=True)
+
+
+def _reach(host: str) -> str:
+    if host in LOOPBACK:
+        return "for this machine only"
+    return "on every address, unencrypted" if host in EVERY_ADDRESS else "unencrypted"
+
+
+def _from_here(address: Address) -> Address:
+    return evolve(address, host=EVERY_ADDRESS.get(address.host, address.host))

@@ -1,0 +1,153 @@
+"""The command `connect`: a person at a terminal, or a pipe."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, assert_never
+
+import trio
+from cyclopts import App
+
+from trio_chat.client.chat import Chat
+from trio_chat.client.chat import connect as open_chat
+from trio_chat.client.journal import Journal, journal_path, open_journal
+from trio_chat.client.lifeline import State
+from trio_chat.client.plain import race
+from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress
+from trio_chat.ending import TERMINATED, tell
+from trio_chat.errors import SetupError
+
+ROOM = "lobby"
+"""Where everybody meets who names no other room."""
+
+app = App(group_parameters="Options")
+"""What `cli` takes over as its own."""
+
+
+# ---------------------------------------------------------------- the command
+
+
+@app.command(
+    sort_key=2,
+    usage=f"Usage: {PROGRAM} connect [OPTIONS] NAME",
+    help_epilogue=f"""\
+Examples:
+  # With somebody on this machine.
+  {PROGRAM} connect alice
+  # Elsewhere, and in another room.
+  {PROGRAM} connect alice --server chat.example.org --room garden
+  # Say what a program prints.
+  date | {PROGRAM} connect clock
+""",
+)
+async def connect(
+    name: str,
+    /,
+    *,
+    server: ServerAddress = LOCAL,
+    room: str = ROOM,
+    json: Annotated[bool, Flag] = False,
+    plain: Annotated[bool, Flag] = False,
+) -> int:
+    """Talk with others.
+
+    On a terminal there is a prompt; what you type while there is no connection
+    is kept, and said as soon as there is one, if need be the next time. Off a
+    terminal each line of the input is said, and what happens is printed as
+    lines; at the end of the input the exit status is 0 if everything was said.
+
+    Parameters
+    ----------
+    name
+        What you are called: a letter, then letters, digits, - or _.
+    server
+        HOST or HOST:PORT, an IPv6 address in [brackets].
+    room
+        The room to enter.
+    json
+        Print what happens as lines of JSON, those of the protocol.
+    plain
+        Do without a prompt on a terminal, too.
+    """
+    logging.getLogger("trio_chat").addHandler(logging.NullHandler())
+    async with open_journal(journal_path(name, server.host, server.port)) as journal:
+        talk, on_state = _choose_client(room, journal, plain=plain, json=json)
+        async with open_chat(
+            server.host,
+            server.port,
+            name=name,
+            token=journal.token,
+            client=VERSION,
+            on_state=on_state,
+        ) as chat:
+            return await _until_terminated(partial(talk, chat), partial(journal.keep, chat))
+
+
+# ---------------------------------------------------------------- its life
+
+
+def _choose_client(
+    room: str, journal: Journal, *, plain: bool, json: bool
+) -> tuple[Callable[[Chat], Awaitable[None]], Callable[[State], None]]:
+    """What talks, and what is told of the connection's state."""
+    if not _can_draw() or plain or json:
+        from trio_chat.client.plain import run_plain  # noqa: PLC0415 # one of the two
+
+        return partial(run_plain, room=room, json=json), _waking(journal, _tell_state)
+    from trio_chat.client.screen import Screen  # noqa: PLC0415 # takes 50 ms
+    from trio_chat.client.terminal import run_terminal  # noqa: PLC0415
+
+    screen = Screen()
+    talk = partial(run_terminal, room=room, screen=screen, journal=journal)
+    return talk, _waking(journal, screen.set_state)
+
+
+def _waking(journal: Journal, tell: Callable[[State], None]) -> Callable[[State], None]:
+    """Each connection brings a new token, which is to be on the disk before it is needed."""
+
+    def on_state(state: State) -> None:
+        tell(state)
+        journal.wake()
+
+    return on_state
+
+
+async def _until_terminated(*tasks: Callable[[], Awaitable[None]]) -> int:
+    """Do these until the first ends, or until a SIGTERM: then the chat is left, and the
+    terminal is as it was, before the process ends. Returns the exit status."""
+    terminated = trio.Event()
+
+    async def wait() -> None:
+        if threading.current_thread() is not threading.main_thread():  # it hears no signals
+            await trio.sleep_forever()
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            await anext(signals)
+        terminated.set()
+
+    await race(*tasks, wait)
+    return TERMINATED if terminated.is_set() else 0
+
+
+def _can_draw() -> bool:
+    if sys.stdin is None or sys.stdout is None:  # as after `<&-`
+        raise SetupError("standard input and output have to be open; </dev/null says nothing")
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return is_terminal and os.environ.get("TERM") != "dumb"
+
+
+def _tell_state(state: State) -> None:
+    match state:
+        case State.RECONNECTING:
+            tell("the connection is lost; trying to reconnect")
+        case State.RESUMED:
+            tell("connected again")
+        case State.AFRESH:
+            tell("connected again, to a server that has another history")
+        case State.CONNECTED:
+            pass
+        case _:
+            assert_never(state)
