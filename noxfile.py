@@ -14,6 +14,7 @@ nox.options.sessions = ["lint", "types", "tests", "short_proof"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SHORT_PROOF = "tests/test_proof.py"
+PARTS = ["trio_chat", "tests", "benchmarks"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
@@ -42,7 +43,7 @@ def lint(session: nox.Session) -> None:
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    files = [str(path) for path in sorted(Path().glob("t*/**/*.py"))]
+    files = [str(path) for part in PARTS for path in sorted(Path(part).glob("**/*.py"))]
     startable = "--startable-in-context-manager=run"
     session.run("python", "-m", "flake8_async", "--enable", "ASYNC", startable, *files)
 
@@ -59,3 +60,18 @@ def proof(session: nox.Session) -> None:
     """Prove by injected faults that nothing is lost, doubled or reordered (10 minutes)."""
     session.install("-e.", *group("tests"))
     session.run("python", "-m", "tests.proof", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare with other servers and write docs/performance.md (half an hour); -- --quick"""
+    session.install("-e.", *group("bench"))
+    options = session.posargs or ["--write"]
+    session.run("python", "-m", "benchmarks", *options, success_codes=[0, 3])
+
+
+@nox.session
+def micro(session: nox.Session) -> None:
+    """Time the codec, the framing, the fan-out and the commit, each by itself."""
+    session.install("-e.")
+    session.run("python", "-m", "benchmarks.micro")

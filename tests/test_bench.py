@@ -200,9 +200,7 @@ def test_a_plan_that_can_not_be_done(plan: dict[str, int]) -> None:
 # ---------------------------------------------------------------- the report
 
 
-def a_report(
-    *, fault: Fault | None = None, own_cpu: float = 1.0, rate: float | None = None
-) -> Report:
+def a_report(*, fault: Fault | None = None, own_cpu: float = 1.0, rate: float = 0.0) -> Report:
     plan = Plan(label="bench-0", rate=rate)
     latency = {0.5: 0.0012, 1.0: 0.25}
     cost = Cost(cpu=1.5, memory=50 * 2**20, memory_each=7 * 1024)

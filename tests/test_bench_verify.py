@@ -99,7 +99,7 @@ def test_a_stream_that_is_read_by_itself_is_right_in_any_order_of_its_speakers()
     dialect: Dialect = JsonLines(SIZE)
     lines = [event(2, 3, 0), event(3, 3, 1), event(4, 0, 0)]
     for size in (1, 7, 1000):
-        stream = Reading(dialect, Numbering(NAMES, SIZE), make_acks())
+        stream = Reading(dialect, Numbering(NAMES, SIZE), make_acks(), {})
         assert take_pieces(stream, b"".join(lines), size) == 3
 
 
@@ -209,7 +209,7 @@ def test_a_fault_is_found_in_what_others_had_without(
 def test_a_fault_is_found_in_a_stream_that_is_read_by_itself(
     broken: Break, kinds: set[Kind]
 ) -> None:
-    stream = Reading(JsonLines(SIZE), Numbering(NAMES, SIZE), make_acks())
+    stream = Reading(JsonLines(SIZE), Numbering(NAMES, SIZE), make_acks(), {})
     with pytest.raises(Fault) as caught:
         take(stream, b"".join(broken(LINES)))
     assert caught.value.kind in kinds

@@ -55,8 +55,8 @@ async def bench(
     size: Annotated[int, Parameter(validator=Number(gte=LEAST_BYTES))] = 64,
     in_flight: Count = 64,
     rate: Annotated[
-        float | None, Parameter(validator=Number(gt=0), show_default="as fast as it goes")
-    ] = None,
+        float, Parameter(validator=Number(gte=0), show_default="0, as fast as it goes")
+    ] = 0.0,
     duration: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
     json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:

@@ -13,12 +13,18 @@ from trio_chat.bench.dialect import Dialect
 from trio_chat.bench.plan import Plan
 from trio_chat.bench.process import LocalProcess, Usage
 from trio_chat.bench.sockets import Connection, Sockets, connect
-from trio_chat.bench.verify import Acks, Comparing, Latencies, Numbering, Reading, Stream, Tape
+from trio_chat.bench.verify import (
+    Acks,
+    Comparing,
+    Latencies,
+    Numbering,
+    Passage,
+    Reading,
+    Stream,
+    Tape,
+)
 from trio_chat.client.link import dial_tcp
 from trio_chat.errors import LinkLost
-
-ENTERING = 64
-"""Members who connect and join at once: hides the way to the server, and back."""
 
 PATIENCE = 10.0
 """Seconds without a byte, while something is due, after which it will not come any more."""
@@ -30,12 +36,14 @@ Show = Callable[[float, str], None]
 @define(eq=False)
 class Room:
     """`readers`: how many are sent what one of its speakers says. `speakers`: their names, by
-    their numbers. `tape`: what everybody is sent, if that is the same for all."""
+    their numbers. `tape`: what everybody is sent, if that is the same for all; `known`: what
+    somebody is, if not."""
 
     name: str
     readers: int
     speakers: dict[int, str]
     tape: Tape | None
+    known: dict[bytes, Passage] = field(factory=dict, init=False)
 
 
 @define(eq=False)
@@ -93,7 +101,7 @@ class Crowd:
         empty = self.usage()
         began = time.perf_counter()
         for count in range(1, self.plan.members):
-            await self._until(count + 1 - ENTERING, "members are in")
+            await self._until(count + 1 - self.plan.entering, "members are in")
             self._admit(connect(family, address))
         await self._until(self.plan.members, "members are in")
         self.joins = self.plan.members / (time.perf_counter() - began)
@@ -113,7 +121,11 @@ class Crowd:
         self.sockets.send(member.connection, hello)
 
     def _hear_entry(self, member: Member, data: memoryview, _now: float) -> int:
-        if not self.dialect.has_entered(member.name, self._whole_lines(member, data)):
+        heard = self._whole_lines(member, data)
+        answer = self.dialect.go_on(member.name, member.room.name, heard)
+        if answer:
+            self.sockets.send(member.connection, answer)
+        if answer is not None:
             return 0
         member.connection.take = partial(self._hear_beginning, member)
         return 1
@@ -208,7 +220,7 @@ class Crowd:
         heard = dict(room.speakers)
         if not hears_all:
             del heard[number]
-        return Reading(self.dialect, Numbering(heard, self.plan.size), acks)
+        return Reading(self.dialect, Numbering(heard, self.plan.size), acks, room.known)
 
 
 async def _dial(host: str, port: int) -> socket.socket:

@@ -50,8 +50,9 @@ class Dialect(Protocol):
         """What a new connection sends to be in a room."""
         ...
 
-    def has_entered(self, name: str, heard: bytes, /) -> bool:
-        """Is it in, after it was sent these whole lines? Raises `ChatError`."""
+    def go_on(self, name: str, room: str, heard: bytes, /) -> bytes | None:
+        """What it sends next to be in, after it was sent these whole lines, maybe nothing;
+        None once it is in. Raises `ChatError`."""
         ...
 
     def begin(self, name: str, room: str, text: str, /) -> bytes:

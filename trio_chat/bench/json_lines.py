@@ -61,13 +61,15 @@ class JsonLines:
         hello = Hello(name, client="trio_chat bench")
         return CLIENT.encode(hello) + CLIENT.encode(Join(room, id=ENTERED))
 
-    def has_entered(self, _name: str, heard: bytes) -> bool:
-        """Is the join acked? Raises what it was refused with, `LinkLost`, `TextTooLong`."""
+    def go_on(self, _name: str, _room: str, heard: bytes) -> bytes | None:
+        """Wait for the join's ack. Raises what it was refused with, `LinkLost`,
+        `TextTooLong`."""
         replies = [_decode(line) for line in _but_events(heard)]
         for reply in replies:
             if isinstance(reply, Welcome):
                 self._check(reply)
-        return any(isinstance(reply, Ack) and reply.id == ENTERED for reply in replies)
+        is_in = any(isinstance(reply, Ack) and reply.id == ENTERED for reply in replies)
+        return None if is_in else b""
 
     def _check(self, welcome: Welcome) -> None:
         self.welcome = welcome

@@ -106,7 +106,7 @@ class Load:
 
     def _until_due(self) -> float:
         """Seconds until the next say is due, if it is only time that it waits for."""
-        if self.plan.rate is None or not self._open:
+        if not self.plan.rate or not self._open:
             return PATIENCE
         due = self._began + self._said / self.plan.rate
         return max(0.0, due - trio.current_time())
@@ -132,7 +132,7 @@ class Load:
     def _speak(self) -> None:
         """Say what may be said and is due; the speakers take turns."""
         count = self._open
-        if self.plan.rate is not None:
+        if self.plan.rate:
             due = int((trio.current_time() - self._began) * self.plan.rate) + 1
             count = min(count, due - self._said)
         if count <= 0:

@@ -26,8 +26,9 @@ class Plan:
 
     `members` are spread over the `rooms`, and so are the first `senders` of them, who speak.
     `size`: bytes of a text. `in_flight`: says that are under way at once, that is, have not
-    reached all their readers. `rate`: says a second of all senders together; None is as
-    fast as it goes. `duration`: seconds. `label`: what all names begin with, so that two
+    reached all their readers. `rate`: says a second of all senders together; 0 is as fast
+    as it goes. `duration`: seconds. `entering`: members who connect and join at once, which
+    hides the way to the server, and back. `label`: what all names begin with, so that two
     runs don't meet.
     """
 
@@ -36,8 +37,9 @@ class Plan:
     rooms: int = 1
     size: int = 64
     in_flight: int = 64
-    rate: float | None = None
+    rate: float = 0.0
     duration: float = 10.0
+    entering: int = 64
     label: str = field(factory=_label)
 
     def __attrs_post_init__(self) -> None:

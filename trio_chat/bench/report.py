@@ -62,7 +62,7 @@ class Report:
             "rooms": self.plan.rooms,
             "size": self.plan.size,
             "in_flight": self.plan.in_flight,
-            "rate": self.plan.rate,
+            "rate": self.plan.rate or None,
             "seconds": self.seconds,
             "said": self.said,
             "delivered": self.delivered,
@@ -114,7 +114,7 @@ class Report:
                 " serve with --rate 0 to see how fast it is"
             )
         rate = self.plan.rate
-        if rate is not None and self.said < BEHIND * rate * self.seconds:
+        if self.said < BEHIND * rate * self.seconds:
             yield f"{rate:g} messages/s were asked for and not reached"
         if self.is_limit:
             yield (

@@ -1,0 +1,134 @@
+"""`python -m benchmarks`: measure all servers that are here, and print the tables."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmarks.cases import CASES, Case
+from benchmarks.document import PAGE, RESULTS, goals, medians, ratios, write_document
+from benchmarks.measure import Failed, run
+from benchmarks.results import Results
+from benchmarks.rivals import OURS, RIVALS, Rival
+from trio_chat import config
+from trio_chat.bench.report import Report
+
+FULL, QUICK = (3, 3.0), (1, 1.0)
+"""How many rounds, and seconds of each run."""
+
+OURS_FAILED, NOT_ALL_RUN = 1, 3
+"""Exit statuses: a run of ours came to nothing; one of another server did, or it is not
+here."""
+
+
+def main() -> int:
+    """Do what the command line asks for."""
+    options = _parse(sys.argv[1:])
+    if options.rewrite:
+        write_document(Results.load(RESULTS))
+        return 0
+    config.raise_file_limit()
+    results, began = Results(), time.monotonic()
+    rivals = _present(
+        [rival for rival in RIVALS if _is_chosen(rival.name, options.rivals)], results
+    )
+    cases = [case for case in CASES if _is_chosen(case.name, options.cases)]
+    rounds, seconds = QUICK if options.quick else FULL
+    failed = _measure(rivals, cases, rounds, seconds, results)
+    results.facts["minutes"] = f"{(time.monotonic() - began) / 60:.0f}"
+    results.facts["rounds"], results.facts["seconds"] = str(rounds), f"{seconds:g}"
+    for title, table in (("Medians", medians), ("Ratios", ratios), ("Goals", goals)):
+        print(f"\n{title}\n\n{table(results)}")
+    if options.write:
+        write_document(results)
+        print(f"\nwritten: {PAGE.name}")
+    return _status(failed, results)
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names, cases = [rival.name for rival in RIVALS], [case.name for case in CASES]
+    parser.add_argument("rivals", nargs="*", help=f"only these of {' '.join(names)}")
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        choices=cases,
+        metavar="CASE",
+        help=f"only these of {' '.join(cases)}",
+    )
+    parser.add_argument("--quick", action="store_true", help="one round of a second each")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write docs/{PAGE.name} and its plot"
+    )
+    parser.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="write them again from the figures of the last time",
+    )
+    options = parser.parse_args(words)
+    for name in options.rivals:
+        if name not in names:
+            parser.error(f"there is no {name} among {' '.join(names)}")
+    return options
+
+
+def _is_chosen(name: str, chosen: Sequence[str] | None) -> bool:
+    return not chosen or name in chosen
+
+
+def _present(rivals: Sequence[Rival], results: Results) -> list[Rival]:
+    for rival in rivals:
+        if rival.missing:
+            results.note(rival, f"not measured, because it was not there: {rival.missing}")
+            print(f"{rival.name} is not here: {rival.missing}", file=sys.stderr)
+        else:
+            results.versions[rival.name] = rival.version
+    return [rival for rival in rivals if not rival.missing]
+
+
+def _measure(
+    rivals: Sequence[Rival],
+    cases: Sequence[Case],
+    rounds: int,
+    seconds: float,
+    results: Results,
+) -> set[str]:
+    """Run everything, server after server, so that what else the machine does hits all of
+    them; returns the names of those of which a run came to nothing."""
+    failed = set()
+    for number in range(rounds):
+        for case in cases:
+            for rival in rivals:
+                what = f"round {number + 1} of {rounds}, {case.name}, {rival.name}"
+                try:
+                    report = run(rival, case.plan(seconds))
+                except Failed as failure:
+                    failed.add(rival.name)
+                    results.note(rival, f"{case.name}: {failure}")
+                    print(f"{what}: FAILED: {failure}", file=sys.stderr, flush=True)
+                else:
+                    _keep(rival, case, report, results)
+                    print(f"{what}: {_summary(case, report)}", file=sys.stderr, flush=True)
+    return failed
+
+
+def _keep(rival: Rival, case: Case, report: Report, results: Results) -> None:
+    for column in case.columns:
+        results.add(rival, column, column.figure(report))
+
+
+def _summary(case: Case, report: Report) -> str:
+    figures = ((column, column.figure(report)) for column in case.columns)
+    known = [f"{figure:.3g} {column.unit}" for column, figure in figures if figure is not None]
+    share = "" if report.cost is None else f", {report.cost.cpu / report.seconds:.0%} of a core"
+    return f"{' '.join(known)}{share}, load {report.own_cpu / report.seconds:.0%}"
+
+
+def _status(failed: set[str], results: Results) -> int:
+    if any(name.startswith(OURS) for name in failed):
+        return OURS_FAILED
+    return NOT_ALL_RUN if results.notes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

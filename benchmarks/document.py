@@ -1,0 +1,107 @@
+"""docs/performance.md and its plot: made of the results and of document.md."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.cases import COLUMNS
+from benchmarks.goals import GOALS
+from benchmarks.plot import draw
+from benchmarks.results import Results
+from benchmarks.rivals import OURS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+PAGE, PLOT, RESULTS = (DOCS / f"performance.{end}" for end in ("md", "svg", "json"))
+
+TEMPLATE = Path(__file__).with_name("document.md")
+
+TITLES = {column.key: column.title for column in COLUMNS}
+
+
+def write_document(results: Results) -> None:
+    """Write the page, the plot, and the results that they are made of."""
+    results.save(RESULTS)
+    PLOT.write_text(draw(results), encoding="utf-8")
+    PAGE.write_text(render(results), encoding="utf-8")
+
+
+def render(results: Results) -> str:
+    """The page."""
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        **results.facts,
+        medians=medians(results),
+        ratios=ratios(results),
+        goals=goals(results),
+        notes=notes(results),
+    )
+
+
+def medians(results: Results) -> str:
+    """The figures as they are."""
+    columns = [
+        column
+        for column in COLUMNS
+        if any(results.median(rival.name, column.key) for rival in results.rivals())
+    ]
+    rows = [
+        [
+            f"{rival.title} {results.versions.get(rival.name, '')}".rstrip(),
+            *(_number(results.median(rival.name, column.key)) for column in columns),
+        ]
+        for rival in results.rivals()
+    ]
+    return _table(["", *(f"{column.title}, {column.unit}" for column in columns)], rows)
+
+
+def ratios(results: Results) -> str:
+    """The figures of others as multiples of ours."""
+    keys = [key for key in TITLES if results.median(OURS, key)]
+    rows = [
+        [rival.title, *(_ratio(results, rival.name, key) for key in keys)]
+        for rival in results.rivals()
+        if rival.name != OURS
+    ]
+    return _table(["", *(TITLES[key] for key in keys)], rows)
+
+
+def goals(results: Results) -> str:
+    """What was to be reached, and what was."""
+    rows = [
+        [TITLES[goal.column], goal.text + (" (nice to have)" if goal.is_aim else ""), verdict]
+        for goal in GOALS
+        if (verdict := goal.verdict(results))
+    ]
+    return _table(["case", "goal", "median"], rows)
+
+
+def notes(results: Results) -> str:
+    """What there is to say about single servers."""
+    titles = {rival.name: rival.title for rival in results.rivals()}
+    lines = [
+        f"- {titles.get(name, name)}: {text}."
+        for name, texts in results.notes.items()
+        for text in texts
+    ]
+    return "\n".join(lines)
+
+
+def _ratio(results: Results, rival: str, key: str) -> str:
+    theirs, ours = results.median(rival, key), results.median(OURS, key)
+    return "" if theirs is None or not ours else f"{_number(theirs / ours)}"
+
+
+def _number(figure: float | None) -> str:
+    if figure is None:
+        return ""
+    return (
+        f"{figure:.0f}"
+        if figure >= 9.95
+        else f"{figure:.1f}"
+        if figure >= 0.995
+        else f"{figure:.2f}"
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] + ["--:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

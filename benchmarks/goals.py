@@ -1,0 +1,74 @@
+"""What trio_chat wants to reach, and whether it has."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from benchmarks.results import Results
+from benchmarks.rivals import OURS
+
+MEMORY = f"{OURS}-memory"
+BATCHED, SINGLE = "limit-batched", "limit"
+
+
+@frozen
+class Goal:
+    """A column's figure of `ours` is to be below `most`, or below `factor` times that of every
+    one of `rivals`. `is_aim`: it would be nice."""
+
+    column: str
+    text: str
+    most: float | None = None
+    rivals: Sequence[str] = ()
+    factor: float = 1.0
+    ours: str = OURS
+    is_aim: bool = False
+
+    def verdict(self, results: Results) -> str:
+        """`met` or `missed`, with the two figures; nothing if one of them is not known."""
+        ours = results.median(self.ours, self.column)
+        bound = self._bound(results)
+        if ours is None or bound is None:
+            return ""
+        word = "met" if ours <= bound else "missed"
+        return f"{word}: {ours:.3g} of {bound:.3g}"
+
+    def _bound(self, results: Results) -> float | None:
+        if self.most is not None:
+            return self.most
+        theirs = [results.median(rival, self.column) for rival in self.rivals]
+        known = [figure for figure in theirs if figure is not None]
+        return self.factor * min(known) if known else None
+
+
+IRC = ("inspircd", "ngircd")
+
+GOALS = [
+    Goal("1000", "below redis, nats and every IRC server", rivals=("redis", "nats", *IRC)),
+    Goal("1000", "at most 4 times the batched limit", rivals=(BATCHED,), factor=4),
+    Goal("1000x8", "below redis, nats and every IRC server", rivals=("redis", "nats", *IRC)),
+    Goal("1000x8", "at most 4 times the batched limit", rivals=(BATCHED,), factor=4),
+    Goal("100", "below nats and ngIRCd", rivals=("nats", "ngircd")),
+    Goal("100", "below redis", rivals=("redis",), is_aim=True),
+    Goal("10", "at most 1.2 µs", most=1.2),
+    Goal("10", "below nats", rivals=("nats",), is_aim=True),
+    Goal(
+        "one",
+        "at most 1.6 times the limit with `--no-history`",
+        rivals=(SINGLE,),
+        factor=1.6,
+        ours=MEMORY,
+    ),
+    Goal(
+        "one",
+        "at most 2.6 times the limit, each message on the disk",
+        rivals=(SINGLE,),
+        factor=2.6,
+    ),
+    Goal("rooms", "at most 4.5 µs", most=4.5),
+    Goal("rooms", "below ngIRCd", rivals=("ngircd",)),
+    Goal("rooms", "below nats", rivals=("nats",), is_aim=True),
+    Goal("p50", "below 2 ms", most=2.0),
+    Goal("p99", "below 10 ms", most=10.0),
+    Goal("idle", "at most 12 KiB", most=12.0),
+]
