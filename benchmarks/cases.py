@@ -71,7 +71,7 @@ CASES = [
     _load("1000", "1000, 64 in flight", 1000),
     _load("1000x8", "1000, 8 senders", 1000, senders=8),
     _load("one", "100, one in flight", 100, in_flight=1),
-    _load("rooms", "100 rooms of 10, 100 senders", 1000, senders=100, rooms=100),
+    _load("rooms", "100 rooms of 10, 4 each", 1000, senders=100, rooms=100, in_flight=4 * 100),
     Case(
         "latency",
         lambda seconds: Plan(100, 1, rate=50, duration=seconds),

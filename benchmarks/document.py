@@ -71,7 +71,7 @@ def goals(results: Results) -> str:
         for goal in GOALS
         if (verdict := goal.verdict(results))
     ]
-    return _table(["case", "goal", "median"], rows)
+    return _table(["case", "goal", "median"], rows, rule="---")
 
 
 def notes(results: Results) -> str:
@@ -102,6 +102,6 @@ def _number(figure: float | None) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---"] + ["--:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], rule: str = "--:") -> str:
+    rules = ["---"] + [rule] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))

@@ -14,7 +14,7 @@ from benchmarks.rivals import Rival
 PANELS = 3
 """Panels in a row."""
 
-WIDTH, NAMES, ROW, HEAD, GAP = 250, 190, 18, 44, 26
+WIDTH, NAMES, ROW, HEAD, GAP = 230, 215, 18, 44, 50
 """Of a panel, of the column of names, of a row, of what is above the rows, between panels."""
 
 STYLE = """\

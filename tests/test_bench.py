@@ -53,7 +53,7 @@ async def test_a_good_server_is_found_good(plan: Plan) -> None:
 async def test_the_rate_is_kept() -> None:
     async with running_server() as server:
         report = await run(server, Plan(members=3, senders=2, rate=50, duration=0.4))
-    assert report.said == pytest.approx(20, abs=2)
+    assert report.said == pytest.approx(20, abs=5)
 
 
 async def test_a_server_that_slows_speakers_down_is_good_and_named() -> None:
@@ -121,7 +121,7 @@ async def test_a_server_that_does_wrong_is_found_out(
 async def test_what_does_not_come_is_missed(
     monkeypatch: pytest.MonkeyPatch, lost: bytes, kind: Kind
 ) -> None:
-    monkeypatch.setattr("trio_chat.bench.load.PATIENCE", 0.2)
+    monkeypatch.setattr("trio_chat.bench.load.PATIENCE", 0.4)
 
     def lose(chunk: bytes) -> bytes:
         lines = chunk.splitlines(keepends=True)

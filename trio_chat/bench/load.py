@@ -42,6 +42,7 @@ class Load:
     _crowd: Crowd = field(init=False)
     _readers: int = field(init=False)  # of the largest room
     _talking: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _speakers: list[Member] = field(factory=list, init=False)
     _said: int = field(default=0, init=False)
     _owed: int = field(default=0, init=False)  # deliveries of all that was said
     _delivered: int = field(default=0, init=False)
@@ -69,9 +70,12 @@ class Load:
         fault = None
         with self._crowd:
             await self._crowd.enter(self.host, self.port)
+            self._speakers = self._crowd.members[: self.plan.senders]
             await self._crowd.begin()
             try:
                 await self._talk()
+                await self._settle()
+                self._say_once_more()
                 await self._settle()
             except Fault as exc:
                 fault = exc
@@ -139,7 +143,7 @@ class Load:
             return
         each, more = divmod(count, self.plan.senders)
         for place in range(min(count, self.plan.senders)):
-            speaker = self._crowd.members[(self._turn + place) % self.plan.senders]
+            speaker = self._speakers[(self._turn + place) % self.plan.senders]
             self._say(speaker, each + (place < more))
         self._turn = (self._turn + more) % self.plan.senders
 
@@ -159,10 +163,16 @@ class Load:
 
     # ------------------------------------------------------------ what comes of it
 
+    def _say_once_more(self) -> None:
+        """What comes twice at the very end is found by what comes after it."""
+        for speaker in self._speakers:
+            self._say(speaker, 1)
+
     async def _settle(self) -> None:
         """Wait for what is still under way. Raises `Fault` if it does not come."""
-        speakers = self._crowd.members[: self.plan.senders]
-        while self._delivered < self._owed or not all(one.acks.is_complete for one in speakers):
+        while self._delivered < self._owed or not all(
+            one.acks.is_complete for one in self._speakers
+        ):
             if not await self._crowd.sockets.wait(PATIENCE):
                 raise self._missing()
             self._delivered += self._crowd.sockets.pump() or 0

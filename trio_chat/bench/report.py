@@ -49,8 +49,9 @@ class Report:
 
     @property
     def is_limit(self) -> bool:
-        """Is it the load tester that could not do more?"""
-        return self.own_cpu > BUSY * self.seconds
+        """Is it the load tester that could not do more, and not the server?"""
+        busy = BUSY * self.seconds
+        return self.own_cpu > busy and (self.cost is None or self.cost.cpu < busy)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as they are, in seconds, bytes, and per second."""
