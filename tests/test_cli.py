@@ -173,6 +173,22 @@ def test_a_mistake_in_the_file_names_the_file(
         ("connect", "NAME"),
         ("connect alice bob", "Too many arguments: bob"),
         ("connect alice --server ::1", "brackets"),
+        ("say", "ROOM"),
+        ("say lobby hi", "--name"),
+        ("say lobby hi there --name a", "Too many arguments: there"),
+        ("say lobby --nmae --name a", "looks like an option"),
+        ("say lobby hi --name a --wait 0", "--wait"),
+        ("say lobby hi --name a --wait nan", "--wait"),
+        ("say lobby hi --name 4a", "'4a' is not"),
+        ("say 4 hi --name a", "'4' is not"),
+        ("tail", "ROOM"),
+        ("tail 4", "'4' is not"),
+        ("tail lobby --name 4a", "'4a' is not"),
+        ("tail lobby --lines -1", "--lines"),
+        ("tail lobby --after -1", "--after"),
+        ("tail lobby --after 9007199254740993", "--after"),
+        ("rooms lobby", "Too many arguments: lobby"),
+        ("who 4", "'4' is not"),
         ("connect alice --server host:http", "'http'"),
         ("history export", "no history in"),
         ("history export 4", "a name is"),
@@ -323,7 +339,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "serve", "connect", "schema"),
+        *("", "serve", "connect", "say", "tail", "rooms", "who", "schema"),
         *("history", "history export", "history import", "backup", "doctor", "bench"),
     ],
 )
@@ -334,9 +350,9 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -
     assert f"trio_chat {command}".rstrip() in out.replace("trio-chat", "trio_chat")
 
 
-def test_schema_is_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_is_a_schema(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["schema"]) == 0
-    schema = json.loads(capsys.readouterr().out)
+    schema = json.loads(capfd.readouterr().out)
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
@@ -365,6 +381,8 @@ def test_what_is_exported_is_imported_and_exported(
     assert take_in() == 0
     assert (home / "trio_chat").stat().st_mode & 0o777 == 0o700
     assert capfdbinary.readouterr() == (b"imported 3 events\n", b"")
+    assert take_in("-") == 0
+    assert capfdbinary.readouterr().out == b"imported 0 events; 3 were there already\n"
     assert cli.run(["history", "export"]) == 0
     assert capfdbinary.readouterr() == (LINES, b"")
     assert cli.run(["history", "export", "Tea"]) == 0
@@ -592,11 +610,12 @@ async def test_nobody_reads_what_it_prints(words: str) -> None:
     assert done.returncode == 141
 
 
-def test_a_full_disk_behind_the_output_is_one_line(home: Path) -> None:
+@pytest.mark.parametrize("words", ["history export", "schema"])
+def test_a_full_disk_behind_the_output_is_one_line(home: Path, words: str) -> None:
     take_in()
     with open("/dev/full", "wb") as full:
-        words = [*PROGRAM, "history", "export"]
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+        command = [*PROGRAM, *words.split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2
     assert "No space left" in only_line(done.stderr.decode())
 

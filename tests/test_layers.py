@@ -42,6 +42,7 @@ LAYERS = [
     {""},
     {"ending"},
     {"serving", "talking", "upkeep"},
+    {"programs"},
     {"bench.command"},
     {"cli"},
     {"__main__"},
@@ -62,12 +63,15 @@ NO_IO = {
 }
 IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "random"}
 
+COMMAND_LINE = {"ending", "serving", "talking", "programs", "upkeep", "bench.command", "cli"}
+"""The modules that know of commands and options."""
+
 ONLY_IN = {
     "cattrs": {"wire"},
     "orjson": {"wire"},
     "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
     "prompt_toolkit": {"client.screen"},
-    "cyclopts": {"cli", "ending", "serving", "talking", "upkeep", "config", "bench.command"},
+    "cyclopts": COMMAND_LINE | {"config"},
     "structlog": {"logs"},
     "psutil": {"bench.process"},
 }

@@ -13,16 +13,18 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from trio_chat import config, serving, talking, upkeep
+from trio_chat import config, programs, serving, talking, upkeep
 from trio_chat.bench import command as bench
 from trio_chat.config import PROGRAM, VERSION
 from trio_chat.ending import (
     INTERRUPTED,
     PIPE_BROKEN,
+    flush_stdout,
     forget_stdout,
     leaves,
     report,
     report_mistake,
+    write_out,
 )
 from trio_chat.errors import ChatError
 from trio_chat.schema import schema as protocol_schema
@@ -85,7 +87,7 @@ def launch(
 
 
 @app.command(
-    sort_key=6,
+    sort_key=14,
     usage=f"Usage: {PROGRAM} schema",
     help_epilogue=f"""\
 Example:
@@ -94,10 +96,11 @@ Example:
 )
 def schema() -> None:
     """Print the JSON Schema of the protocol, for those who write a client."""
-    print(json_format.dumps(protocol_schema(), indent=2, ensure_ascii=False))
+    text = json_format.dumps(protocol_schema(), indent=2, ensure_ascii=False)
+    write_out([f"{text}\n".encode()])
 
 
-for commands in (serving.app, talking.app, upkeep.app, bench.app):
+for commands in (serving.app, talking.app, programs.app, upkeep.app, bench.app):
     app.command(commands, name="*")
 
 
@@ -114,7 +117,7 @@ def run(words: Sequence[str]) -> int:
     status: int | None = 0
     try:
         status = app.meta(words)
-        print(end="", flush=True)
+        flush_stdout()
     except* ChatError as failures:
         status = max(report(failure) for failure in leaves(failures))
     except* CycloptsError as mistakes:

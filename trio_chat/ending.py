@@ -1,21 +1,23 @@
-"""How a command ends: an exit status, and one line on stderr that says what to do."""
+"""What a command prints, and how it ends: an exit status, and one line on stderr that says
+what to do."""
 
 import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, assert_never
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from trio_chat.client.clean import clean
+from trio_chat.client.clean import clean, clean_json
 from trio_chat.config import PROGRAM
-from trio_chat.errors import ChatError, LinkLost, Refused, SetupError
+from trio_chat.errors import BadName, ChatError, LinkLost, Refused, SetupError, WireError
 
 E = TypeVar("E", bound=BaseException)
 
-REFUSED, MISUSED, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 130, 141, 143
+REFUSED, MISUSED, UNREACHABLE, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 3, 130, 141, 143
 """Exit statuses. The last three are what a shell reports of a program that ends by the
 signals SIGINT, SIGPIPE and SIGTERM."""
 
@@ -31,10 +33,29 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
 
 def report(failure: ChatError) -> int:
     """Say what went wrong, and what to do; returns the exit status."""
-    advice = _advice(failure)
-    tell(f"{failure}; {advice}" if advice else str(failure))
+    explain(failure)
     # Refused itself, no kind of it, is how the plain client ends when lines were refused.
     return REFUSED if type(failure) is Refused else MISUSED
+
+
+def report_to_program(failure: Refused | WireError | LinkLost) -> int:
+    """As `report`, with a status that says what to do."""
+    explain(failure)
+    match failure:
+        case LinkLost():
+            return UNREACHABLE
+        case BadName() | WireError():
+            return MISUSED
+        case Refused():
+            return REFUSED
+        case _:
+            assert_never(failure)
+
+
+def explain(failure: ChatError) -> None:
+    """Say what went wrong, and what to do."""
+    advice = _advice(failure)
+    tell(f"{failure}; {advice}" if advice else str(failure))
 
 
 def _advice(failure: ChatError) -> str | None:
@@ -64,6 +85,43 @@ def report_mistake(mistake: CycloptsError) -> int:
         text = " ".join(str(mistake).split())
     tell(f"{text.removesuffix('.')} (see {see} --help)")
     return MISUSED
+
+
+def require_stdout() -> None:
+    """Raises `SetupError` if there is nowhere to print to."""
+    if sys.stdout is None:  # as after `>&-`
+        raise SetupError("standard output has to be open")
+
+
+def write_out(lines: Iterable[bytes]) -> None:
+    """Print lines of JSON, or of names; on a terminal with what would steer it escaped.
+
+    Raises `BrokenPipeError`, `SetupError`.
+    """
+    require_stdout()
+    if sys.stdout.isatty():
+        lines = map(clean_json, lines)
+    # What can't be written must not stay behind in the buffer of `sys.stdout`, where it would
+    # fail once more, at the very end.
+    with _printing(), open(sys.stdout.fileno(), "wb", closefd=False) as file:
+        file.writelines(lines)
+
+
+def flush_stdout() -> None:
+    """Get out what was printed. Raises as `write_out` does."""
+    with _printing():
+        print(end="", flush=True)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        forget_stdout()
+        raise SetupError(f"can't write to the standard output: {exc.strerror}") from exc
 
 
 def tell(text: str) -> None:

@@ -97,7 +97,7 @@ def _choose_client(
     if not _can_draw() or plain or json:
         from trio_chat.client.plain import run_plain  # noqa: PLC0415 # one of the two
 
-        return partial(run_plain, room=room, json=json), _waking(journal, _tell_state)
+        return partial(run_plain, room=room, json=json), _waking(journal, tell_state)
     from trio_chat.client.screen import Screen  # noqa: PLC0415 # takes 50 ms
     from trio_chat.client.terminal import run_terminal  # noqa: PLC0415
 
@@ -139,7 +139,8 @@ def _can_draw() -> bool:
     return is_terminal and os.environ.get("TERM") != "dumb"
 
 
-def _tell_state(state: State) -> None:
+def tell_state(state: State) -> None:
+    """Say on stderr how the connection stands, where that is news."""
     match state:
         case State.RECONNECTING:
             tell("the connection is lost; trying to reconnect")

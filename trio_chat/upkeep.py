@@ -6,7 +6,7 @@ They work beside a running server, but for `history import`.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO, TextIO
@@ -17,8 +17,9 @@ from cyclopts.validators import Number
 
 from trio_chat import config
 from trio_chat.client.chat import DEFAULT_PORT
-from trio_chat.client.clean import clean, clean_json
+from trio_chat.client.clean import clean
 from trio_chat.config import HISTORY_FILE, HOST, PROGRAM
+from trio_chat.ending import write_out
 from trio_chat.errors import SetupError
 from trio_chat.names import parse_name
 
@@ -33,7 +34,7 @@ app = App(group_parameters="Options")
 history = App(
     name="history",
     help="Write out what was said, or take it in.",
-    sort_key=3,
+    sort_key=11,
     group_parameters="Options",
     usage=f"Usage: {PROGRAM} history COMMAND [OPTIONS]",
     help_epilogue=f"""\
@@ -78,7 +79,7 @@ def export(*rooms: str, data: Data = None, output: Path | None = None) -> None:
     with showing("exported", "events") as report:
         lines = export_lines(_history_in(data), names, report)
         if output is None:
-            _write_out(lines)
+            write_out(lines)
             return
         with fresh_file(output) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
@@ -94,7 +95,9 @@ Examples:
   ssh chat.example.org trio-chat history export | {PROGRAM} history import
 """,
 )
-def import_(file: str = "-", /, *, data: Data = None) -> None:
+def import_(
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-", /, *, data: Data = None
+) -> None:
     """Take in events that `history export` has written: all of them, or none.
 
     In each room they have to begin where the history ends, or to repeat it; a
@@ -119,7 +122,7 @@ def import_(file: str = "-", /, *, data: Data = None) -> None:
 
 
 @app.command(
-    sort_key=4,
+    sort_key=12,
     usage=f"Usage: {PROGRAM} backup [OPTIONS] FILE",
     help_epilogue=f"""\
 Example:
@@ -148,7 +151,7 @@ def backup(file: Path, /, *, data: Data = None) -> None:
 
 
 @app.command(
-    sort_key=5,
+    sort_key=13,
     usage=f"Usage: {PROGRAM} doctor [OPTIONS]",
     help_epilogue=f"""\
 Example:
@@ -199,22 +202,6 @@ def _history_in(data: Path | None) -> Path:
 
 
 # ---------------------------------------------------------------- in and out
-
-
-def _write_out(lines: Iterable[bytes]) -> None:
-    if sys.stdout is None:  # as after `>&-`
-        raise SetupError("standard output has to be open; --output names a file instead")
-    if sys.stdout.isatty():
-        lines = map(clean_json, lines)
-    try:
-        # What can't be written must not stay behind in the buffer of `sys.stdout`, where it
-        # would fail once more, at the very end.
-        with open(sys.stdout.fileno(), "wb", closefd=False) as file:
-            file.writelines(lines)
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise SetupError(f"can't write to the standard output: {exc.strerror}") from exc
 
 
 @contextmanager

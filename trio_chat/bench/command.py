@@ -31,7 +31,7 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 @app.command(
-    sort_key=7,
+    sort_key=15,
     usage=f"Usage: {PROGRAM} bench [OPTIONS]",
     help_epilogue=f"""\
 Examples:

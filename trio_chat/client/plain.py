@@ -239,7 +239,7 @@ async def run_plain(
     """
     room = parse_name(room)
     lines = Lines(stdin or _raw(sys.stdin, "rb"))
-    printer = Printer(stdout or _raw(sys.stdout, "wb"), _format(chat.name, json=json), room)
+    printer = make_printer(chat, room, json=json, stdout=stdout)
     speaker = Speaker(chat, room, stderr or sys.stderr)
 
     async def speak() -> None:
@@ -250,11 +250,29 @@ async def run_plain(
             await trio.sleep_forever()
 
     await chat.join(room)
-    await race(speak, lambda: show_all(chat, printer.show), printer.is_closed.wait)
-    if printer.is_closed.is_set():
-        raise BrokenPipeError(errno.EPIPE, "nobody reads what happens any more")
+    await print_until(speak, chat, printer)
     if speaker.refused:
         raise Refused(f"{speaker.refused} of the lines were not said")
+
+
+def make_printer(
+    chat: "Chat", room: str, *, json: bool = False, stdout: BinaryIO | None = None
+) -> Printer:
+    """What prints the events of a room as lines for people, or as those of the wire."""
+    return Printer(stdout or _raw(sys.stdout, "wb"), _format(chat.name, json=json), room)
+
+
+async def print_until(
+    task: Callable[[], Awaitable[None]], chat: "Chat", printer: Printer
+) -> None:
+    """Print what happens until `task` has ended.
+
+    Raises what that ended with, or the chat; `BrokenPipeError` if nobody reads what is
+    printed any more, `SetupError` if it can't be printed.
+    """
+    await race(task, lambda: show_all(chat, printer.show), printer.is_closed.wait)
+    if printer.is_closed.is_set():
+        raise BrokenPipeError(errno.EPIPE, "nobody reads what happens any more")
 
 
 def _raw(stream: TextIO, mode: str) -> BinaryIO:
