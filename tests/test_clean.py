@@ -41,6 +41,7 @@ TRICKS = {
     "private": "\ue000\U000f0000",
     "lone surrogate": "a\udc80b",
     "unassigned": "\U000e0fff\U0003fffd",
+    "variation selectors": "adm\ufe0fi\U000e0100n\ufe00",
 }
 
 REFUSED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -121,6 +122,13 @@ def test_invisible_letters_are_seen(letter: str) -> None:
 def test_a_pile_of_marks_is_cut() -> None:
     pile = "".join(map(chr, range(0x300, 0x300 + 30)))
     assert clean(f"Z{pile}algo{pile}") == f"Z{pile[:MARKS]}algo{pile[:MARKS]}"
+
+
+def test_how_a_character_is_drawn_is_chosen_for_those_that_have_a_choice() -> None:
+    for text in ("❤\ufe0f", "1\ufe0f\u20e3", "#\ufe0f\u20e3", "葛\U000e0100"):
+        assert clean(text) == text
+    for text in ("\ufe0f", "a\ufe0f", " \ufe0f", "\xa0\ufe0f", "\n\ufe0f"):
+        assert clean(text, lines=True) == f"{text[:-1]}{REPLACED}"
 
 
 def test_marks_of_all_kinds_count() -> None:

@@ -94,7 +94,7 @@ def test_an_error_does_not_repeat_all_that_was_typed(name: str) -> None:
     [
         ("al", ["alan: ", "alice: "]),
         ("well, al", ["well, alan ", "well, alice "]),
-        ("/h", ["/help", "/history "]),
+        ("/h", ["/help", "/highlight ", "/history "]),
         ("/join g", ["/join garden "]),
         ("/who ", ["/who garden ", "/who lobby "]),
         ("/history ", []),

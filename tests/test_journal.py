@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from attrs import define, evolve
 from tests.conftest import REAL_SECONDS
 from trio_chat import talking
 from trio_chat.client import journal as module
-from trio_chat.client.journal import SAVE_EVERY, Journal, Unsent, journal_path, open_journal
+from trio_chat.client.journal import (
+    SAVE_EVERY,
+    TYPED,
+    Journal,
+    Unsent,
+    journal_path,
+    open_journal,
+)
 from trio_chat.client.lifeline import State
 from trio_chat.errors import BadName
 from trio_chat.messages import Limits, Welcome
@@ -112,6 +120,57 @@ async def test_any_text_comes_back_as_it_was(path: Path, text: str) -> None:
         journal.add("lobby", text)
     async with open_journal(path) as journal:
         assert texts(journal) == [text]
+
+
+async def test_lines_that_were_typed_come_back_and_are_bounded(path: Path) -> None:
+    async with open_journal(path) as journal:
+        for number in range(TYPED + 3):
+            journal.recall(f"line {number}")
+        journal.recall(f"line {TYPED + 2}")
+        journal.recall("no text: \udc80")
+    async with open_journal(path) as journal:
+        lines = list(journal.typed.values())
+    assert lines == [*(f"line {n}" for n in range(4, TYPED + 3)), "no text: ?"]
+
+
+async def test_lists_of_words_come_back(path: Path) -> None:
+    async with open_journal(path) as journal:
+        assert [journal.wish("mute", room) for room in ("a", "b", "a")] == [True, True, False]
+        assert journal.wish("ignore", "a")
+    async with open_journal(path) as journal:
+        assert journal.wishes == {"mute": {"b"}, "ignore": {"a"}}
+
+
+def make_first_version(path: Path) -> None:
+    """As the first version of the program has left it."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(module.SCHEMA)
+        db.execute(f"PRAGMA application_id = {module.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO unsent VALUES (1, 'id', 'lobby', 'precious')")
+        db.commit()
+
+
+async def test_a_journal_of_the_first_version_goes_on(path: Path) -> None:
+    make_first_version(path)
+    async with open_journal(path) as journal:
+        assert texts(journal) == ["precious"]
+        journal.recall("a line")
+    async with open_journal(path) as journal:
+        assert (texts(journal), list(journal.typed.values())) == (["precious"], ["a line"])
+
+
+async def test_what_cant_be_made_new_stays_old(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_first_version(path)
+    monkeypatch.setattr(module, "SINCE_2", f"{module.SINCE_2}; CREATE nonsense")
+    async with open_journal(path) as journal:
+        assert journal.trouble is not None
+    monkeypatch.undo()
+    async with open_journal(path) as journal:
+        assert texts(journal) == ["precious"]
 
 
 async def test_bytes_that_are_no_text_do_no_harm(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The person at a terminal, without one: keys come from a pipe, what is drawn is recorded."""
 
+import os
 import re
 import shutil
 import threading
@@ -14,17 +15,20 @@ import trio
 import trio.testing
 from attrs import define, evolve, field
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from trio_chat.client.buffers import WAITING_ITEMS
 from trio_chat.client.chat import Chat
 from trio_chat.client.colours import COLOURS, NAMES
 from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
+from trio_chat.client.notices import NAME_COLOURS, notice
 from trio_chat.client.person import CONTEXT, WAITING, Person
-from trio_chat.client.screen import HINT, Screen
+from trio_chat.client.screen import HINT, PENDING_LINES, Screen
 from trio_chat.client.terminal import run_terminal
-from trio_chat.client.view import NAME_COLOURS, notice
+from trio_chat.client.wrap import plain
 from trio_chat.errors import (
     AlreadyInRoom,
     BadName,
@@ -39,9 +43,11 @@ from trio_chat.testing import running_server
 LIMITS = Limits(65536, 100, 32, 100, 100, 0, 0, 45)
 WELCOME = Welcome(1, "alice", "a server", "token", "one", LIMITS)
 
-ERASED = "\f"
+ERASED, BELL = "\f", "\N{BELL}"
+PROMPT = re.compile(r"(?:lobby|garden)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
 CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
+ALT_1, ALT_A = "\x1b1", "\x1ba"
 
 
 class Bell:
@@ -79,8 +85,14 @@ class Recorder(DummyOutput):
     def erase_down(self) -> None:
         self.write(ERASED)
 
+    def bell(self) -> None:
+        self.write(BELL)
+
     def flush(self) -> None:
         self._listeners.ring()
+
+    def get_size(self) -> Size:
+        return Size(rows=40, columns=400)  # so wide that no text is broken
 
 
 @define(eq=False)
@@ -100,7 +112,8 @@ class Desk:
     @property
     def prompt(self) -> str:
         """The prompt and what is typed there, as it was last drawn as a whole."""
-        return self.text.rpartition(ERASED)[2].rpartition("\n")[2].strip()
+        found = PROMPT.findall(self.text.rpartition(ERASED)[2])
+        return found[-1].strip() if found else ""
 
     def type(self, *keys: str) -> None:
         self.keys.send_text("".join(keys))
@@ -156,15 +169,15 @@ class FakeChat:
     welcome: Welcome = WELCOME
 
     def __attrs_post_init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel(1000)
+        self._send, self._receive = trio.open_memory_channel(2000)
 
     @property
     def said(self) -> list[object]:
         return [text for what, _, *rest in self.asked if what == "say" for text in rest]
 
-    def hear(self, text: str, by: str = "bob", *, seq: int = 1) -> None:
+    def hear(self, text: str, by: str = "bob", *, seq: int = 1, room: str = "lobby") -> None:
         at = datetime(2026, 1, 1, tzinfo=UTC)
-        self._send.send_nowait(Event(seq, at, by, Say("lobby", text)))
+        self._send.send_nowait(Event(seq, at, by, Say(room, text)))
 
     def lose(self, failure: ChatError | None = None) -> None:
         self.failure = failure or LinkLost("no server any more")
@@ -201,9 +214,15 @@ class FakeChat:
         await self._note("rooms", "")
         return (RoomInfo("lobby", 2, 7),)
 
-    async def history(self, room: str, *, before: int | None, limit: int) -> Page:
-        await self._note("history", room, before, limit)
+    async def history(
+        self, room: str, *, before: int | None, limit: int, after: int | None = None
+    ) -> Page:
+        await self._note("history", room, before, limit, *[after] * (after is not None))
         return Page(room, (), more=False)
+
+    async def ping(self) -> float:
+        await trio.lowlevel.checkpoint()
+        return 0.012
 
     async def _note(self, *asked: object) -> int:
         await trio.lowlevel.checkpoint()
@@ -290,7 +309,7 @@ async def test_tab_completes(desk: Desk) -> None:
         desk.type("bar\tyes", ENTER)
         await desk.until(lambda: desk.chat.said == ["bartholomew: yes"])
         desk.type("/h\t\t")
-        await desk.see("/help  /history")
+        await desk.see("/help  /highlight  /history")
 
 
 # ---------------------------------------------------------------- commands
@@ -350,7 +369,7 @@ async def test_answers_are_shown(desk: Desk, typed: str, shown: str) -> None:
     async with desk.sitting():
         desk.type(typed, ENTER)
         await desk.see(shown)
-        desk.type("fine", ENTER)
+        desk.type(CTRL_U, "fine", ENTER)
         await desk.until(lambda: desk.chat.said == ["fine"])
 
 
@@ -358,6 +377,179 @@ async def test_in_no_room_nothing_can_be_said(desk: Desk) -> None:
     async with desk.sitting():
         desk.type("/leave", ENTER, "hello?", ENTER)
         await desk.see("not said: hello?: you are in no room")
+
+
+# ---------------------------------------------------------------- several rooms
+
+
+async def in_two_rooms(desk: Desk) -> None:
+    """Go on to the garden; the lobby is the other one."""
+    desk.type("/join garden", ENTER)
+    await desk.see("garden>")
+    await desk.see("1:lobby 2:garden")
+
+
+@pytest.mark.parametrize(
+    "keys", ["/go lobby\r", "/go 1\r", "/1\r", "/join lobby\r", ALT_1, ALT_A, "/unread\r"]
+)
+async def test_what_happens_elsewhere_is_shown_when_one_goes_there(
+    desk: Desk, keys: str
+) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.chat.hear("psst", seq=2)
+        await desk.see("1:lobby(1)")
+        assert "psst" not in desk.text
+        desk.type(keys)
+        await desk.see("psst")
+        await desk.see("lobby>")
+        shown = desk.text[desk.text.rindex("── lobby ──") :]
+        assert shown.index("── new ──") < shown.index("psst")
+
+
+async def test_keys_that_switch_leave_alone_what_is_typed(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.type("half a ", ALT_1)
+        await desk.until(lambda: desk.prompt == "lobby> half a")
+        desk.type("line", ENTER)
+        await desk.until(lambda: desk.chat.said == ["half a line"])
+    assert ("say", "lobby", "half a line") in desk.chat.asked
+
+
+async def test_one_switches_while_the_server_does_not_answer_and_texts_stay_where_they_belong(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        await in_two_rooms(desk)
+        desk.chat.is_answering = False
+        desk.type("to the garden", ENTER, "this too", ENTER, ALT_1, "to the lobby", ENTER)
+        await desk.see("lobby>")
+        await soon(lambda: len(journal.unsent) == 3)
+    assert [(unsent.room, unsent.text) for unsent in journal.unsent.values()] == [
+        ("garden", "to the garden"),
+        ("garden", "this too"),
+        ("lobby", "to the lobby"),
+    ]
+
+
+async def test_who_calls_elsewhere_is_announced_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"TERM": "foot"})
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.chat.hear("Alice: \x1b[2J look", seq=2)
+        await desk.see("lobby bob │ Alice: \ufffd[2J look")
+        await desk.see("1:lobby(1, 1!)")
+        assert f"{BELL}\x1b]777;notify;bob in lobby;Alice: \ufffd[2J look\x1b\\" in desk.text
+        assert desk.text.count(BELL) == 1
+
+
+async def test_what_was_there_before_one_came_does_not_ring(desk: Desk) -> None:
+    desk.chat.joined_at = 9
+    async with desk.sitting():
+        desk.chat.hear("alice: old", seq=8)
+        await desk.see("old")
+        assert BELL not in desk.text
+        desk.chat.hear("alice: new", seq=10)
+        await desk.see("new")
+        assert BELL in desk.text
+
+
+async def test_lists_are_kept_and_heeded(desk: Desk, journal: Journal) -> None:
+    async with desk.sitting(journal=journal):
+        desk.type("/ignore Eve", ENTER, "/highlight soup", ENTER, "/mute garden", ENTER)
+        await desk.see("mute: garden is on the list")
+        desk.chat.hear("nobody hears me", by="eve", seq=2)
+        desk.chat.hear("there is soup", seq=3)
+        await desk.see("there is soup")
+        await desk.see(BELL)
+        desk.type("/mute garden", ENTER, "/mute", ENTER)
+        await desk.see("mute: garden is off the list")
+        await desk.see("mute: nothing")
+    assert "nobody hears me" not in desk.text
+    assert journal.wishes == {"ignore": {"eve"}, "highlight": {"soup"}, "mute": set()}
+    assert journal.cursors == {"lobby": 3}
+
+
+async def test_a_flood_elsewhere_says_what_it_has_dropped(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        await in_two_rooms(desk)
+        for seq in range(2, WAITING_ITEMS + 7):
+            desk.chat.hear(f"n{seq}.", seq=seq)
+        await soon(lambda: plain(screen.rooms) == f"1:lobby({WAITING_ITEMS + 5}) 2:garden")
+        desk.type("/go lobby", ENTER)
+        await desk.see(f"n{WAITING_ITEMS + 6}.")
+        assert "── 5 more before these; /history shows them ──" in desk.text
+        desk.type("/history", ENTER)
+        await desk.until(lambda: ("history", "lobby", 7, 20) in desk.chat.asked)
+
+
+# ---------------------------------------------------------------- what is under way
+
+
+async def test_a_text_that_is_not_answered_is_shown_as_pending(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.chat.is_answering = False
+        screen.set_state(State.RECONNECTING)
+        for number in range(PENDING_LINES + 2):
+            desk.type(PASTE.format(f"text {number}\r\x9b2J"), ENTER)
+        await desk.see(f"… text {PENDING_LINES + 1}")
+        await desk.see("… and 2 more")
+
+
+async def test_a_refused_text_comes_back_unless_something_else_is_typed(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("refuse me", ENTER)
+        await desk.until(lambda: desk.prompt == "lobby> refuse me")
+        await desk.see("not said: refuse me: too")
+        before = len(desk.text)
+        desk.type(ENTER, "other")
+        await desk.until(lambda: "not said" in desk.text[before:])
+        await desk.until(lambda: desk.prompt == "lobby> other")
+
+
+async def test_what_was_typed_in_another_run_can_be_had_back(
+    desk: Desk, journal: Journal
+) -> None:
+    journal.recall("from long ago")
+    async with desk.sitting(journal=journal):
+        desk.type(UP, ENTER)
+        await desk.until(lambda: desk.chat.said == ["from long ago"])
+        desk.type("/who", ENTER, ALT_1, "  ", ENTER)
+        await desk.until(lambda: ("who", "lobby") in desk.chat.asked)
+    assert list(journal.typed.values()) == ["from long ago", "/who"]
+
+
+async def test_vi_keys(desk: Desk) -> None:
+    async with desk.sitting(Screen(keys="vi")):
+        desk.type("one two\x1b")
+        await desk.see("one two")
+        desk.type("bcwthree", ENTER)
+        await desk.until(lambda: desk.chat.said == ["one three"])
+
+
+async def test_an_editor_writes_what_stands_in_the_prompt_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    editor, start = tmp_path / "editor", tmp_path / "start"
+    editor.write_text(f'#!/bin/sh\nread go < {start}; echo "\nand more" >> "$1"\n')
+    editor.chmod(0o700)
+    os.mkfifo(start)
+    monkeypatch.setenv("VISUAL", str(editor))
+    async with desk.sitting():
+        desk.type("/edit a text", ENTER)
+        descriptor = await trio.to_thread.run_sync(os.open, start, os.O_WRONLY)  # it is open
+        desk.chat.hear("said meanwhile")
+        await trio.testing.wait_all_tasks_blocked()
+        assert "said meanwhile" not in desk.text
+        os.close(descriptor)
+        await desk.see("said meanwhile")
+        desk.type(ENTER)
+        await desk.until(lambda: desk.chat.said == ["a text\nand more"])
 
 
 # ---------------------------------------------------------------- the end

@@ -7,19 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.client.clean import REPLACED
-from trio_chat.client.view import (
+from trio_chat.client.notices import (
     NAME_COLOURS,
-    Fragments,
-    View,
+    heading,
     help_text,
     join_lines,
     member_list,
     name_style,
     notice,
-    plain,
     refusal,
     room_list,
+    warning,
 )
+from trio_chat.client.view import View
+from trio_chat.client.wrap import Fragments, cells, plain
 from trio_chat.errors import Refused
 from trio_chat.messages import Event, Gap, Join, Leave, Page, Post, RoomInfo, Say
 from trio_chat.names import NAME_CHARS
@@ -46,7 +47,6 @@ def styles(fragments: Fragments) -> dict[str, str]:
 def view() -> View:
     """Alice's, after the line with the date."""
     view = View("alice", UTC)
-    view.rooms.add("lobby")
     view.show(event("first"))
     return view
 
@@ -101,22 +101,12 @@ def test_a_text_cant_look_like_what_somebody_else_said(view: View) -> None:
 
 
 def test_names_stand_in_a_column_that_grows(view: View) -> None:
+    view.columns = 100
     assert shown(view, event("hi", "bob")).index("│") == 13
     assert shown(view, event("hi", "maximilian")).index("│") == 17
     assert shown(view, event("hi", "bob")).index("│") == 17
     shown(view, event("hi", "x" * NAME_CHARS))
     assert shown(view, event("hi", "bob")).index("│") == 23
-
-
-def test_rooms_are_named_where_there_are_several(view: View) -> None:
-    view.rooms.add("garden")
-    assert shown(view, event("hi", "bob")) == "12:00 #lobby     bob │ hi"
-    view.leave("garden")
-    assert shown(view, event("hi", "bob")) == "12:00    bob │ hi"
-
-
-def test_a_room_that_one_has_just_left_is_named(view: View) -> None:
-    assert "#garden" in shown(view, event(Say("garden", "bye"), "bob"))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +161,10 @@ def test_a_server_cant_reach_the_terminal_through_any_field(view: View) -> None:
         notice(EVIL),
         refusal(Refused(EVIL)),
         member_list(EVIL, [EVIL]),
-        room_list([room], []),
+        room_list([room], {}),
+        view.announce(event(EVIL, EVIL)),
+        warning(EVIL),
+        heading(EVIL),
         [("", view.line(event(EVIL, EVIL)))],
         [("", view.line(event(Leave(EVIL), EVIL)))],
         [("", view.line(Gap(EVIL, 1, 2)))],
@@ -187,98 +180,95 @@ def test_a_name_that_is_no_name_takes_no_more_room_than_one(view: View) -> None:
     assert "\n" not in shown(view, event("hi", "a\nb"))
 
 
-@given(st.text(), st.text())
-def test_every_line_of_a_text_has_its_bar(text: str, by: str) -> None:
-    view = View("alice", UTC)
+# ---------------------------------------------------------------- widths
+
+
+def widest(text: str) -> int:
+    return max(cells(line) for line in text.split("\n"))
+
+
+WORDS = (
+    st.text(st.sampled_from("ab  \nß日本👩\u200d💻❤\ufe0f🇩🇪e\u0301\x1b\u202e─│»")) | st.text()
+)
+
+
+@given(WORDS, WORDS, st.integers(20, 130))
+def test_no_line_is_wider_than_the_screen(text: str, by: str, columns: int) -> None:
+    view = View("alice", UTC, columns)
+    items = [event(text, by), event(Join(by), by), event(Leave(text, lost=True), by)]
+    items += [event(text, "alice", at=NOON + timedelta(days=1))]
+    assert all(widest(shown(view, item)) <= columns for item in items)
+    assert widest(shown(view, Gap(text, 1, 2**53))) <= columns
+    assert widest(plain(view.page(Page(by, (event(text, by),), more=True)))) <= columns
+    assert widest(plain(view.announce(event(text, by)))) <= columns
+
+
+@given(WORDS, st.integers(20, 130))
+def test_every_line_of_a_text_has_its_bar(text: str, columns: int) -> None:
+    view = View("alice", UTC, columns)
     view.show(event("first"))
-    for line in shown(view, event(text, by)).split("\n"):
-        assert "│" in line or "»" in line
+    head, *rest = shown(view, event(text, "bob")).split("\n")
+    if columns < 39:  # then the text stands below the name
+        assert head == "12:00 bob"
+        assert all(line.startswith("│ ") for line in rest)
+    else:
+        assert head.startswith("12:00    bob │ ")
+        assert all(line.startswith("             │ ") for line in rest)
 
 
-# ---------------------------------------------------------------- what was missed
-
-NEW = "──── new ────"
-
-
-def told(view: View, *items: Event | Gap) -> list[str]:
-    """The lines of these, without times: the text, or what moved."""
-    lines = "\n".join(shown(view, item) for item in items).split("\n")
-    return [line.replace("12:00", "").strip() for line in lines]
-
-
-def test_a_line_stands_above_the_first_that_was_missed(view: View) -> None:
-    view.expect("lobby", 5)
-    view.arrive("lobby", 9)
-    assert told(
-        view,
-        event("seen", "bob", seq=5),
-        event("missed", "bob", seq=6),
-        event("this too", "bob", seq=7),
-        event(Join("lobby"), seq=8),
-        event("live", "bob", seq=9),
-    ) == [
-        "bob │ seen",
-        NEW,
-        "bob │ missed",
-        "bob │ this too",
-        "-->   you joined lobby",
-        "bob │ live",
+def test_a_long_text_hangs_below_its_first_line(view: View) -> None:
+    view.columns = 40
+    assert shown(view, event("the quick brown fox jumps over a dog", "bob")).split("\n") == [
+        "12:00    bob │ the quick brown fox jumps",
+        "             │ over a dog",
     ]
 
 
-def test_the_line_has_a_style_of_its_own(view: View) -> None:
-    view.expect("lobby", 5)
-    assert view.show(event("missed", "bob", seq=6))[0] == ("new", f"{NEW}\n")
+def test_on_a_narrow_screen_the_text_stands_below_the_name(view: View) -> None:
+    view.columns = 20
+    assert shown(view, event("the quick brown fox", "bob")).split("\n") == [
+        "12:00 bob",
+        "│ the quick brown ",
+        "│ fox",
+    ]
+    assert shown(view, event("mine")).split("\n") == ["12:00 alice", "» mine"]
+    assert shown(view, event(Join("lobby"), "bob")) == "12:00 --> bob joined\n    lobby"
+    tomorrow = event("x", "bob", at=NOON + timedelta(days=1))
+    assert shown(view, tomorrow).startswith("── 2026-11-21 ──\n")
 
 
-def test_ones_own_coming_and_going_is_no_news(view: View) -> None:
-    view.expect("lobby", 5)
-    view.arrive("lobby", 8)
-    mine = (event(Leave("lobby"), seq=6), event("me", seq=7), event(Join("lobby"), seq=8))
-    assert NEW not in told(view, event("seen", "bob", seq=5), *mine, event("hi", "bob", seq=9))
+def test_a_link_stays_whole(view: View) -> None:
+    link = "https://example.org/" + "x" * 90
+    assert shown(view, event(f"see {link} there", "bob")).split("\n") == [
+        "12:00    bob │ see ",
+        link,
+        "             │ there",
+    ]
 
 
-def test_others_coming_and_going_is_news(view: View) -> None:
-    view.expect("lobby", 5)
-    view.arrive("lobby", 7)
-    left = told(view, event(Leave("lobby"), seq=6), event(Leave("lobby"), "bob", seq=7))
-    assert left == ["<--   you left lobby", NEW, "<--   bob left lobby"]
+def test_a_link_that_fits_below_stands_below(view: View) -> None:
+    link = "https://example.org/" + "x" * 40
+    assert shown(view, event(f"so many words {link}", "bob")).split("\n")[1] == (
+        f"             │ {link}"
+    )
 
 
-def test_a_gap_may_hide_news(view: View) -> None:
-    view.expect("lobby", 5)
-    assert NEW not in told(view, Gap("lobby", 1, 5))
-    assert told(view, Gap("lobby", 6, 9))[0] == NEW
+def test_what_calls_has_a_style_of_its_own(view: View) -> None:
+    called = view.show(event("alice!", "bob"), calls=True)
+    assert called[-1] == ("called", "alice!")
 
 
-def test_the_news_of_each_room_have_a_line_that_names_it(view: View) -> None:
-    view.arrive("garden", 1)
-    view.expect("lobby", 5)
-    view.expect("den", 2)
-    assert told(view, event("x", "bob", seq=6))[0] == "──── new in lobby ────"
-    assert "new" not in told(view, event(Say("garden", "x"), "bob", seq=6))[0]
-    assert told(view, event(Say("den", "x"), "bob", seq=3))[0] == "──── new in den ────"
+def test_a_line_stands_above_the_first_that_is_new(view: View) -> None:
+    assert plain(view.show(event("x", "bob"), is_first_new=True)).split("\n") == [
+        "──── new ────",
+        "12:00    bob │ x",
+    ]
 
 
-def test_without_a_cursor_nothing_counts_as_missed(view: View) -> None:
-    view.arrive("lobby", 9)
-    assert NEW not in told(view, event("x", "bob", seq=6))
-
-
-def test_what_one_asks_for_is_no_news(view: View) -> None:
-    view.expect("lobby", 5)
-    page = Page("lobby", (event("x", "bob", seq=6),), more=False)
-    assert "new" not in plain(view.page(page))
-    assert told(view, event("y", "bob", seq=7))[0] == NEW
-
-
-def test_leaving_a_room_or_another_history_ends_it(view: View) -> None:
-    view.expect("lobby", 5)
-    view.leave("lobby")
-    assert NEW not in told(view, event("x", "bob", seq=6))
-    view.expect("lobby", 5)
-    view.know_epoch("two")
-    assert NEW not in told(view, event("x", "bob", seq=7))
+def test_what_was_said_elsewhere_is_one_line_that_says_where(view: View) -> None:
+    said = event(Say("garden", "alice:\nlook at " + "x" * 200), "bob")
+    assert plain(view.announce(said)).startswith("12:00 garden bob │ alice: ⏎ look at xxx")
+    assert cells(plain(view.announce(said))) == 80
 
 
 # ---------------------------------------------------------------- other things shown
@@ -301,31 +291,14 @@ def test_an_empty_page_says_so(view: View) -> None:
     assert plain(view.page(page)) == "there is nothing earlier in lobby"
 
 
-def test_the_oldest_event_shown_is_known_for_each_room(view: View) -> None:
-    for seq in (7, 5, 9):
-        view.show(event(Say("garden", "x"), seq=seq))
-    assert view.oldest == {"lobby": 1, "garden": 5}
-    view.leave("garden")
-    assert view.oldest == {"lobby": 1}
-
-
-def test_numbers_of_another_history_are_forgotten(view: View) -> None:
-    view.know_epoch("one")
-    view.show(event("x", seq=5))
-    view.know_epoch("one")
-    assert view.oldest == {"lobby": 5}
-    view.know_epoch("two")
-    assert view.oldest == {}
-
-
 def test_members_and_rooms_are_listed() -> None:
     assert plain(member_list("lobby", ["bob", "alice"])) == "2 in lobby: alice, bob"
     rooms = [RoomInfo("lobby", 2, 30), RoomInfo("den", 1, 4)]
-    assert plain(room_list(rooms, ["lobby"])).split("\n") == [
-        "  den    1 here, 4 events",
-        "* lobby  2 here, 30 events",
+    assert plain(room_list(rooms, {"lobby": (1, 3)})).split("\n") == [
+        "   den    1 here, 4 events",
+        " 1 lobby  2 here, 30 events, 3 unread",
     ]
-    assert "/join" in plain(room_list([], []))
+    assert "/join" in plain(room_list([], {}))
 
 
 def test_parts_stand_on_lines_of_their_own() -> None:

@@ -14,8 +14,11 @@ from unicodedata import category
 REPLACED = "\ufffd"
 """Stands for a character that is not shown."""
 
-INVISIBLE = "\u3164\u115f\u1160\uffa0\u2800"
-"""Letters and a symbol, says Unicode, that look like nothing at all."""
+INVISIBLE = (
+    "\u3164\u115f\u1160\uffa0\u2800\u034f\u17b4\u17b5"
+    "\u180b\u180c\u180d\u180f\U0001d159\U00016fe4"
+)
+"""Letters, marks and symbols, says Unicode, that look like nothing at all."""
 
 MARKS = 4
 """The most combining marks on one character: Vietnamese needs two, Thai three, Hebrew
@@ -35,6 +38,10 @@ _ODD = re.compile(rf"(?:[^\w\n -~]|[{INVISIBLE}])+")  # \w: letters and digits o
 _STRAY_JOINER = re.compile(
     rf"(?:(?<!{_EMOJI})(?<!{_EMOJI}{_VARIANT}){_JOINER})|{_JOINER}(?!{_EMOJI})"
 )
+# How a character is drawn can be chosen for emoji, keycaps and ideographs.
+_STRAY_VARIANT = re.compile(
+    r"(?<![^\x00-\x22\x24-\x29\x2b-\x2f\x3a-\x7f\s])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _NOT_ASCII = re.compile(r"[^\n -~]")
 
 
@@ -50,6 +57,7 @@ def clean(text: str, *, lines: bool = False) -> str:
         text = text.replace("\r\n", "\n").replace("\t", TAB)
     else:
         text = text.replace("\n", REPLACED)
+    text = _STRAY_VARIANT.sub(REPLACED, text)
     text = _ODD.sub(_clean_run, text)
     return _STRAY_JOINER.sub(REPLACED, text) if _JOINER in text else text
 

@@ -19,6 +19,10 @@ COLOURS = {
     "notice": "italic",
     "own": "bold",
     "prompt": "bold",
+    "called": "bold #d75f00",
+    "unread": "bold #0087d7",
+    "here": "bold",
+    "pending": "italic #808080",
     **{f"name-{number}": colour for number, colour in enumerate(NAMES)},
 }
 """By the name of the style."""

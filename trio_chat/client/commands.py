@@ -4,6 +4,7 @@ One table has every slash command; parsing, completion and help are made from it
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 
 from attrs import frozen
@@ -25,6 +26,18 @@ class Enter:
     """Join `room`, or switch to it."""
 
     room: str
+
+
+@frozen
+class Go:
+    """Switch to a room that one is in: its name or number."""
+
+    room: str
+
+
+@frozen
+class GoToUnread:
+    """Switch to the next room with something unread."""
 
 
 @frozen
@@ -54,6 +67,29 @@ class ShowEarlier:
 
 
 @frozen
+class ShowAround:
+    """Show what happened around event `seq` of the current room."""
+
+    seq: int
+
+
+@frozen
+class Wish:
+    """Change what one is called for. `kind`: one of `WISHES`; `word`: put on its list, or
+    taken off it; None shows the list."""
+
+    kind: str
+    word: str | None
+
+
+@frozen
+class Edit:
+    """Write in an editor, beginning with `text`."""
+
+    text: str
+
+
+@frozen
 class ShowHelp:
     """Show the commands."""
 
@@ -63,7 +99,21 @@ class Quit:
     """Leave everything."""
 
 
-Command = Talk | Enter | Exit | ListRooms | ListMembers | ShowEarlier | ShowHelp | Quit
+Command = (
+    Talk
+    | Enter
+    | Go
+    | GoToUnread
+    | Exit
+    | ListRooms
+    | ListMembers
+    | ShowEarlier
+    | ShowAround
+    | Wish
+    | Edit
+    | ShowHelp
+    | Quit
+)
 """What a person can want."""
 
 
@@ -82,52 +132,77 @@ class WrongUse(BadCommand):
 EARLIER = 20
 """Events that `/history` shows if nobody says how many: about a screen."""
 
+WISHES = ("highlight", "ignore", "mute")
+"""The lists of what one is called for, and what not."""
 
-def _number(word: str) -> Command:
-    if not (word.isascii() and word.isdigit() and len(word) < 10 and int(word) > 0):
+
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and len(word) < 16 and int(word) > 0):
         raise ValueError(word)
-    return ShowEarlier(int(word))
+    return int(word)
 
 
 @frozen
 class _Row:
-    """One command of the table. `bare`: made without an argument; `given`: with one."""
+    """One command of the table: what it takes, and what it makes of it.
+
+    `takes`: a word of each kind; one in brackets may be left out, and TEXT is all the rest.
+    """
 
     name: str
-    argument: str
+    takes: str
     help: str
-    bare: Callable[[], Command] | None = None
-    given: Callable[[str], Command] | None = None
+    make: Callable[..., Command]
 
     @property
     def usage(self) -> str:
-        return f"/{self.name} {self.argument}".rstrip()
+        return f"/{self.name} {self.takes}".rstrip()
 
-    def make(self, words: list[str]) -> Command:
+    def parse(self, rest: str) -> Command:
         """The command with these arguments. Raises `WrongUse`."""
-        try:
-            match words:
-                case [] if self.bare is not None:
-                    return self.bare()
-                case [word] if self.given is not None:
-                    return self.given(word)
-        except ValueError:
-            pass
+        kinds = self.takes.split()
+        has_text = bool(kinds) and "TEXT" in kinds[-1]
+        words = rest.split(None, len(kinds) - 1) if has_text else rest.split()
+        needed = sum(not kind.startswith("[") for kind in kinds)
+        if needed <= len(words) <= len(kinds):
+            with suppress(ValueError):
+                return self.make(*words)
         raise WrongUse(f"it is used like this: {self.usage}")
+
+    def kind(self, number: int) -> str:
+        """What the word of that number is, counted from 0."""
+        kinds = self.takes.split()
+        return kinds[number].strip("[]") if number < len(kinds) else ""
+
+
+def _wish(kind: str) -> Callable[..., Command]:
+    return lambda word=None: Wish(kind, word)
 
 
 _ROWS = (
-    _Row("join", "ROOM", "enter a room, or go back to it", given=Enter),
-    _Row("leave", "[ROOM]", "leave this room, or another one", lambda: Exit(None), Exit),
+    _Row("join", "ROOM", "enter a room, or go back to it", Enter),
+    _Row("leave", "[ROOM]", "leave this room, or another one", lambda room=None: Exit(room)),
+    _Row("go", "ROOM", "go to a room that you are in; a number will do", Go),
+    _Row("unread", "", "go to the next room with something unread", GoToUnread),
     _Row("rooms", "", "which rooms there are", ListRooms),
-    _Row("who", "[ROOM]", "who is here", lambda: ListMembers(None), ListMembers),
-    _Row("history", "[N]", "what was said earlier", lambda: ShowEarlier(EARLIER), _number),
+    _Row("who", "[ROOM]", "who is here", lambda room=None: ListMembers(room)),
+    _Row(
+        "history",
+        "[N]",
+        "what was said earlier",
+        lambda count=str(EARLIER): ShowEarlier(_number(count)),
+    ),
+    _Row("jump", "N", "what happened around event N", lambda seq: ShowAround(_number(seq))),
+    _Row(
+        "highlight", "[WORD]", "be called for a word, too; again: no more", _wish("highlight")
+    ),
+    _Row("ignore", "[NAME]", "don't show what somebody says; again: do", _wish("ignore")),
+    _Row("mute", "[ROOM]", "don't be called by a room; again: do", _wish("mute")),
+    _Row("edit", "[TEXT]", "write in your $EDITOR", lambda text="": Edit(text)),
     _Row("help", "", "this list", ShowHelp),
     _Row("quit", "", "leave; so does quit, or Ctrl-D", Quit),
 )
 _TABLE = {row.name: row for row in _ROWS}
-
-_TAKES_ROOM = {row.name for row in _ROWS if "ROOM" in row.argument}
 
 
 def parse_command(typed: str) -> Command | None:
@@ -144,11 +219,13 @@ def parse_command(typed: str) -> Command | None:
         return Talk(typed.strip("\n").rstrip())
     if word.startswith("//"):
         return Talk(word[1:])
-    name, *words = word[1:].split() or [""]
+    name, _, rest = word[1:].partition(" ")
+    if name.isascii() and name.isdigit() and not rest:
+        return Go(name)
     row = _TABLE.get(name.lower())
     if row is None:
         raise UnknownCommand(_suggest(name))
-    return row.make(words)
+    return row.parse(rest)
 
 
 def _suggest(name: str) -> str:
@@ -162,26 +239,51 @@ def usages() -> list[tuple[str, str]]:
     return [
         *((row.usage, row.help) for row in _ROWS),
         ("//TEXT", "say a text that begins with a slash"),
-        ("Alt-Enter", "begin a new line"),
-        ("Tab", "complete a name, a room or a command"),
+        *KEYS,
     ]
 
 
-def complete(before: str, names: Iterable[str], rooms: Iterable[str]) -> list[str]:
-    """What the last word before the cursor may become, as the whole text before it."""
+KEYS = (
+    ("Alt-Enter", "begin a new line"),
+    ("Tab", "complete a name, a room or a command"),
+    ("Up, Ctrl-R", "what you have typed before; search in it"),
+    ("Alt-1 … Alt-9", "go to a room by its number"),
+    ("Alt-A", "go to the next room with something unread"),
+    ("Ctrl-_", "undo"),
+    ("Ctrl-X Ctrl-E", "go on with this text in your $EDITOR"),
+    ("Ctrl-Z", "suspend; fg comes back"),
+)
+"""The keys that nobody guesses."""
+
+
+def complete(
+    before: str, names: Iterable[str], rooms: Iterable[str], mine: Iterable[str] = ()
+) -> list[str]:
+    """What the last word before the cursor may become, as the whole text before it.
+
+    `rooms`: all that are known; `mine`: those that one is in.
+    """
     start, space, word = before.rpartition(" ")
     start += space
-    full = [option for option in _words(start, names, rooms) if option.startswith(word)]
+    full = [option for option in _words(start, names, rooms, mine) if option.startswith(word)]
     return [start + option for option in sorted(full)]
 
 
-def _words(start: str, names: Iterable[str], rooms: Iterable[str]) -> list[str]:
-    command = start.strip().removeprefix("/")
-    if start.startswith("/"):
-        return [f"{room} " for room in rooms] if command in _TAKES_ROOM else []
-    after = " " if start else ": "
-    commands = [] if start else [f"/{row.name}{' ' * bool(row.argument)}" for row in _ROWS]
-    return commands + [f"{name}{after}" for name in names]
+def _words(
+    start: str, names: Iterable[str], rooms: Iterable[str], mine: Iterable[str]
+) -> list[str]:
+    if not start.startswith("/"):
+        commands = [] if start else [f"/{row.name}{' ' * bool(row.takes)}" for row in _ROWS]
+        return commands + [f"{name}{' ' if start else ': '}" for name in names]
+    command, *words = start[1:].split() or [""]
+    row = _TABLE.get(command)
+    match row.kind(len(words)) if row else "":
+        case "ROOM":
+            return [f"{room} " for room in (mine if command in {"go", "leave"} else rooms)]
+        case "NAME" | "TEXT":
+            return [f"{name} " for name in names]
+        case _:
+            return []
 
 
 def sayable(text: str, limit: int) -> str:

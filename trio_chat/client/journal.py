@@ -1,5 +1,6 @@
 """What a person's client remembers between two runs: its token, how far it has shown each
-room, and what was typed and is not acked yet.
+room, what was typed and is not acked yet, what was typed before, and what the person wants
+to be called for.
 
 One small SQLite file for each identity, a name at a server. It is held locked as long as
 the client runs: with the same token, two clients would cut each other off for ever. So a
@@ -41,8 +42,11 @@ other, and then one of them has it."""
 APPLICATION_ID = 0x7472696A
 """`trij`: what tells our files from other SQLite files."""
 
-VERSION = 1
+VERSION = 2
 """The version of the schema below."""
+
+TYPED = 500
+"""The newest lines that can be had back with the arrow keys."""
 
 SMALLEST = 512
 """Bytes of the smallest SQLite file; what is shorter is taken for empty, and overwritten."""
@@ -58,6 +62,16 @@ CREATE TABLE unsent (
 ) STRICT;
 """
 
+SINCE_2 = """
+CREATE TABLE typed (number INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+CREATE TABLE wishes (
+    kind TEXT NOT NULL,
+    word TEXT NOT NULL,
+    PRIMARY KEY (kind, word)
+) STRICT, WITHOUT ROWID;
+"""
+"""What version 2 has besides."""
+
 LOSS = "what you type is lost if this program is killed before the server has it"
 
 _SET_FACT = "REPLACE INTO facts VALUES (?, ?)"
@@ -65,6 +79,10 @@ _SET_CURSOR = "REPLACE INTO cursors VALUES (?, ?)"
 _SET_UNSENT = "REPLACE INTO unsent VALUES (?, ?, ?, ?)"
 _DROP_CURSORS = "DELETE FROM cursors"
 _DROP_UNSENT = "DELETE FROM unsent WHERE number = ?"
+_SET_TYPED = "REPLACE INTO typed VALUES (?, ?)"
+_DROP_TYPED = "DELETE FROM typed WHERE number = ?"
+_SET_WISH = "REPLACE INTO wishes VALUES (?, ?)"
+_DROP_WISH = "DELETE FROM wishes WHERE kind = ? AND word = ?"
 
 _Change = tuple[str, Sequence[str | int]]
 """A statement, and what is put into it."""
@@ -106,7 +124,8 @@ class Journal:
     `trouble`: what is wrong with the file. `tell`: called with a trouble that begins later.
     `token`: what brings the name back. `cursors`:
     the newest `seq` shown of each room, in the history that is called `epoch`. `unsent`:
-    by id, in the order in which they were typed.
+    by id, in the order in which they were typed. `typed`: the newest lines that were typed,
+    by number. `wishes`: lists of words, by their kind.
     """
 
     trouble: str | None = None
@@ -115,6 +134,8 @@ class Journal:
     epoch: str | None = None
     cursors: dict[str, int] = field(factory=dict)
     unsent: dict[str, Unsent] = field(factory=dict)
+    typed: dict[int, str] = field(factory=dict)
+    wishes: dict[str, set[str]] = field(factory=dict)
     _file: "_File | None" = None
     _changes: dict[str, _Change] = field(factory=dict, init=False)
     _is_changed: trio.Event = field(factory=trio.Event, init=False)
@@ -159,6 +180,26 @@ class Journal:
         """Note that a text has been said, or will not be."""
         del self.unsent[unsent.id]
         self._note(f"unsent {unsent.number}", _DROP_UNSENT, unsent.number)
+
+    def recall(self, line: str) -> None:
+        """Note a line that was typed, to be had back."""
+        if line in list(self.typed.values())[-1:]:
+            return
+        number = max(self.typed, default=0) + 1
+        self.typed[number] = line.encode("utf-8", "replace").decode()
+        self._note(f"typed {number}", _SET_TYPED, number, self.typed[number])
+        while len(self.typed) > TYPED:
+            oldest = min(self.typed)
+            del self.typed[oldest]
+            self._note(f"typed {oldest}", _DROP_TYPED, oldest)
+
+    def wish(self, kind: str, word: str) -> bool:
+        """Note that a word is on a list, or that it is not any more; is it?"""
+        words = self.wishes.setdefault(kind, set())
+        words ^= {word}
+        is_on = word in words
+        self._note(f"wish {kind} {word}", _SET_WISH if is_on else _DROP_WISH, kind, word)
+        return is_on
 
     def _set_unsent(self, unsent: Unsent) -> Unsent:
         self.unsent[unsent.id] = unsent
@@ -291,25 +332,35 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     with _transaction(db):
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
-            _create(db)
-        _check(db)
+            _run(db, SCHEMA)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("PRAGMA user_version = 1")
+        _migrate(db, _check(db))
     # One write to the disk for each commit instead of three.
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
 
 
-def _create(db: sqlite3.Connection) -> None:
-    for statement in SCHEMA.split(";\n"):
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
         db.execute(statement)
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _check(db: sqlite3.Connection) -> None:
+def _check(db: sqlite3.Connection) -> int:
+    """The version of the schema. Raises what keeps us from using the file."""
     if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise sqlite3.DatabaseError("it is no journal of trio_chat")
-    if db.execute("PRAGMA user_version").fetchone() > (VERSION,):
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
         raise sqlite3.DatabaseError("it was written by a newer trio_chat")
+    return int(version)
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """From the version before; in the transaction that has looked at it."""
+    if version < VERSION:
+        _run(db, SINCE_2)
+        db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _read(path: Path, db: sqlite3.Connection) -> Journal:
@@ -321,8 +372,17 @@ def _read(path: Path, db: sqlite3.Connection) -> Journal:
         epoch=facts.get("epoch"),
         cursors=dict(db.execute("SELECT room, seq FROM cursors")),
         unsent={unsent.id: unsent for unsent in (Unsent(*row) for row in rows)},
+        typed=dict(db.execute("SELECT number, text FROM typed ORDER BY number")),
+        wishes=_read_wishes(db),
         file=_File(path, db),
     )
+
+
+def _read_wishes(db: sqlite3.Connection) -> dict[str, set[str]]:
+    wishes: dict[str, set[str]] = {}
+    for kind, word in db.execute("SELECT kind, word FROM wishes"):
+        wishes.setdefault(kind, set()).add(word)
+    return wishes
 
 
 def _write(db: sqlite3.Connection, changes: Iterable[_Change]) -> None:

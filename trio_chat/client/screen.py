@@ -6,33 +6,50 @@ to its loop with `call_soon_threadsafe`, what is typed comes back with `from_thr
 """
 
 import asyncio
+import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from os.path import commonprefix
-from typing import TypeVar, assert_never
+from typing import Literal, TypeVar, assert_never
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
-from prompt_toolkit.enums import DEFAULT_BUFFER
-from prompt_toolkit.filters import Condition, has_focus
+from prompt_toolkit.application import get_app, get_app_session
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
 
+from trio_chat.client.clean import clean
 from trio_chat.client.colours import COLOURS
 from trio_chat.client.lifeline import State
-from trio_chat.client.view import Fragments, notice
+from trio_chat.client.notices import notice
+from trio_chat.client.notify import notification
+from trio_chat.client.status import status_line
+from trio_chat.client.wrap import Fragments, clip, fit
 
 STYLE = Style.from_dict(COLOURS)
 
 EXIT_WITHIN = 2.0
 """Seconds for the prompt to clear up behind itself, which takes a few milliseconds."""
 
+SHOWN_AS_PENDING = 0.5
+"""Seconds after which a text that the server has not answered is shown as such: most are
+answered before an eye could see it."""
+
+PENDING_LINES = 5
+"""The most texts that are shown as pending."""
+
 HINT = "Ctrl-D or /quit leaves"
+
+Keys = Literal["emacs", "vi"]
+"""Whose keys edit what is typed."""
 
 T = TypeVar("T")
 
@@ -45,24 +62,47 @@ def _complete_nothing(_: str) -> Sequence[str]:
     return ()
 
 
+@frozen
+class _Pending:
+    """A text that the server has not answered, and when it was typed."""
+
+    id: str
+    text: str
+    since: float
+
+
 @define(eq=False)
 class Screen:
     """A prompt that never goes away, and text above it.
 
     `room`, `state`: what the prompt says. `take`: called in trio with each line that is
-    typed; False leaves it in the prompt. `complete`: likewise, with the text before the
-    cursor; returns what it may become. Neither may wait.
+    typed; False leaves it in the prompt. `press`: likewise, with what a key stands for.
+    `complete`: likewise, with the text before the cursor; returns what it may become. None
+    of them may wait. `typed`: what was typed in
+    earlier runs. `keys`: whose keys edit what is typed.
     """
 
     take: Callable[[str], bool] = _take_nothing
+    press: Callable[[str], bool] = _take_nothing
     complete: Callable[[str], Sequence[str]] = _complete_nothing
+    keys: Keys = "emacs"
+    typed: Sequence[str] = ()
     room: str | None = field(default=None, init=False)
     state: State = field(default=State.CONNECTED, init=False)
+    lag: float | None = field(default=None, init=False)
+    rooms: Fragments = field(factory=list, init=False)
+    _pending: tuple[_Pending, ...] = field(default=(), init=False)
     _session: PromptSession[str] = field(init=False)
     _token: trio.lowlevel.TrioToken = field(init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _is_up: trio.Event = field(factory=trio.Event, init=False)
     _is_over: bool = field(default=False, init=False)
+    _held: "list[_Drawing] | None" = field(default=None, init=False)  # while covered
+
+    @property
+    def columns(self) -> int:
+        """The cells of a line."""
+        return max(1, get_app_session().output.get_size().columns)
 
     async def run(self) -> None:
         """Show the prompt until cancelled, or until the terminal is gone."""
@@ -92,32 +132,83 @@ class Screen:
         """
         await self._is_up.wait()
         drawing = _Drawing(fragments)
-        if self._call_soon(self._draw_and_tell, drawing):
+        if self._call_soon(self._draw_or_hold, drawing):
             await drawing.is_done.wait()
         return drawing.was_drawn
 
     def tell(self, fragments: Fragments) -> None:
         """Print above the prompt, soon."""
-        self._call_soon(self._draw, fragments)
+        self._call_soon(self._draw_or_hold, _Drawing(fragments))
+
+    def alert(self, title: str, text: str) -> None:
+        """Ring the bell, and notify a person who does not look."""
+        self._call_soon(self._alert, notification(os.environ, title, text))
 
     def set_room(self, room: str | None) -> None:
         """Show another room in the prompt."""
         self.room = room
         self._refresh()
 
+    def set_rooms(self, rooms: Fragments) -> None:
+        """Show something else of the rooms in the line above the prompt."""
+        if rooms != self.rooms:
+            self.rooms = rooms
+            self._refresh()
+
+    def set_lag(self, lag: float | None) -> None:
+        """Show how many seconds it takes to the server and back."""
+        self.lag = lag
+        self._refresh()
+
     def set_state(self, state: State) -> None:
         """Show how the connection is: for the `on_state` of `connect`."""
         self.state = state
+        self.lag = None
         self._refresh()
         text = _state_text(state)
         if text:
             self.tell([("lost", text)])
 
+    def hold(self, id: str, text: str) -> None:
+        """Show that a text is under way, as soon as that takes long."""
+        self._pending = (*self._pending, _Pending(id, text, time.monotonic()))
+        self._call_soon(self._refresh_later)
+
+    def release(self, id: str) -> None:
+        """A text is not under way any more."""
+        self._pending = tuple(pending for pending in self._pending if pending.id != id)
+        self._refresh()
+
+    def give_back(self, text: str) -> None:
+        """Put a text into the prompt, unless something is typed there."""
+        self._call_soon(self._give_back, text)
+
+    def edit(self, text: str) -> None:
+        """Let the person write in an editor, beginning with `text`; what comes of it stands
+        in the prompt then."""
+        self._call_soon(self._edit, text)
+
     def prompt(self) -> FormattedText:
-        """What stands before the typed text."""
+        """What stands before the typed text; above it the rooms, and what is pending."""
+        above = [] if self._is_over else [*self._pending_lines(), *self._status()]
         is_away = self.state is State.RECONNECTING
         lost = [("class:lost", " (reconnecting)")] * is_away
-        return FormattedText([("class:prompt", self.room or ""), *lost, ("class:prompt", "> ")])
+        room = ("class:prompt", self.room or "")
+        return FormattedText([*above, room, *lost, ("class:prompt", "> ")])
+
+    def _status(self) -> list[tuple[str, str]]:
+        # Above the prompt, and no toolbar of prompt_toolkit, which needs to know where the
+        # cursor is.
+        line = status_line(self.state, self.lag, self.rooms, self.columns - 1)
+        return _classes([*line, ("", "\n")])
+
+    def _pending_lines(self) -> list[tuple[str, str]]:
+        now, is_away = time.monotonic(), self.state is State.RECONNECTING
+        late = [p for p in self._pending if is_away or now >= p.since + SHOWN_AS_PENDING]
+        texts = [" ".join(pending.text.split()) for pending in late[-PENDING_LINES:]]
+        more = len(late) - len(texts)
+        shown = [f"… and {more} more"] * bool(more) + [f"… {clean(text)}" for text in texts]
+        return [("class:pending", f"{clip(line, self.columns - 1)}\n") for line in shown]
 
     def _refresh(self) -> None:
         if self._is_up.is_set():
@@ -154,13 +245,17 @@ class Screen:
             self._loop.call_soon(self._exit)
 
     def _exit(self) -> None:
+        self._uncover()
         app = self._session.app
         if app.is_running and not app.is_done:
             # What is half typed stays to be seen; an empty prompt is only in the way.
             app.erase_when_done = not self._session.default_buffer.text
             app.exit()
 
-    def _draw_and_tell(self, drawing: "_Drawing") -> None:
+    def _draw_or_hold(self, drawing: "_Drawing") -> None:
+        if self._held is not None:
+            self._held.append(drawing)
+            return
         try:
             drawing.was_drawn = self._draw(drawing.fragments)
         finally:
@@ -173,11 +268,43 @@ class Screen:
         if not app.is_running or app.is_done:
             return False
         app.renderer.erase()
-        styled = [(f"class:{style}" if style else "", text) for style, text in fragments]
-        print_formatted_text(app.output, FormattedText([*styled, ("", "\n")]), STYLE)
+        text = FormattedText([*_classes(fragments), ("", "\n")])
+        print_formatted_text(app.output, text, STYLE, color_depth=app.color_depth)
         app.renderer.reset()
         app.invalidate()
         return True
+
+    def _alert(self, sequence: str) -> None:
+        app = self._session.app
+        if app.is_running and not app.is_done:
+            app.output.bell()
+            app.output.write_raw(sequence)
+            app.output.flush()
+
+    def _refresh_later(self) -> None:
+        self._refresh()
+        if self._loop is not None:
+            self._loop.call_later(SHOWN_AS_PENDING, self._refresh)
+
+    def _give_back(self, text: str) -> None:
+        buffer = self._session.default_buffer
+        if not buffer.text:
+            buffer.insert_text(text)
+
+    def _edit(self, text: str) -> None:
+        self._give_back(text)
+        self._open_editor()
+
+    def _open_editor(self) -> None:
+        """What happens meanwhile is drawn afterwards."""
+        self._held = [] if self._held is None else self._held
+        task = self._session.default_buffer.open_in_editor()
+        task.add_done_callback(lambda _: self._uncover())
+
+    def _uncover(self) -> None:
+        held, self._held = self._held or [], None
+        for drawing in held:
+            self._draw_or_hold(drawing)
 
     def enter(self, event: KeyPressEvent) -> None:
         """The key Enter: the whole text, of however many lines, is one."""
@@ -190,9 +317,17 @@ class Screen:
         """The key Ctrl-C: out of habit, and no reason to lose what is half typed."""
         self._draw(notice(HINT))
 
-    def leave(self, _: KeyPressEvent) -> None:
-        """The key Ctrl-D, where nothing is typed."""
-        self._ask(self.take, "/quit")
+    def command(self, line: str) -> Callable[[KeyPressEvent], None]:
+        """A key that does what a command does, and leaves alone what is typed."""
+
+        def obey(_: KeyPressEvent) -> None:
+            self._ask(self.press, line)
+
+        return obey
+
+    def open_editor(self, _: KeyPressEvent) -> None:
+        """The keys that go on in an editor with what is typed."""
+        self._open_editor()
 
     def tab(self, event: KeyPressEvent) -> None:
         """The key Tab: as far as it is clear what is meant, and then what it could be."""
@@ -204,10 +339,15 @@ class Screen:
             buffer.insert_text(more)
         elif len(options) > 1:
             skip = before.rfind(" ") + 1
-            self._draw(notice("  ".join(option[skip:].strip() for option in options)))
+            words = "  ".join(option[skip:].strip() for option in options)
+            self._draw(fit(notice(words), self.columns))
 
     def _ask(self, question: Callable[[str], T], text: str) -> T:
         return trio.from_thread.run_sync(question, text, trio_token=self._token)
+
+
+def _classes(fragments: Fragments) -> list[tuple[str, str]]:
+    return [(f"class:{style}" if style else "", text) for style, text in fragments]
 
 
 @define(eq=False)
@@ -224,6 +364,10 @@ def _make_session(screen: Screen) -> PromptSession[str]:
         multiline=True,  # a pasted block stays as it is, and Enter is ours
         key_bindings=_make_keys(screen),
         style=STYLE,
+        history=InMemoryHistory(screen.typed),
+        editing_mode=EditingMode(screen.keys.upper()),
+        enable_suspend=True,
+        tempfile_suffix=".txt",
     )
     # Never ask the terminal where its cursor is: what arrives before the answer moves it,
     # and the prompt, which believes the answer, would push everything off the screen.
@@ -237,8 +381,15 @@ def _make_keys(screen: Screen) -> KeyBindings:
     keys.add("enter", filter=is_typing)(screen.enter)
     keys.add("escape", "enter", filter=is_typing)(_break_line)
     keys.add("c-c", filter=is_typing)(screen.interrupt)
-    keys.add("c-d", filter=is_typing & Condition(_is_empty))(screen.leave)
+    keys.add("c-d", filter=is_typing & Condition(_is_empty))(screen.command("/quit"))
     keys.add("tab", filter=is_typing)(screen.tab)
+    keys.add("c-x", "c-e", filter=is_typing & emacs_mode)(screen.open_editor)
+    keys.add("v", filter=is_typing & vi_navigation_mode)(screen.open_editor)
+    # In vi's keys Escape and a digit is something else.
+    keys.add("escape", "a", filter=is_typing & emacs_mode)(screen.command("/unread"))
+    for number in range(1, 10):
+        go = screen.command(f"/go {number}")
+        keys.add("escape", str(number), filter=is_typing & emacs_mode)(go)
     return keys
 
 

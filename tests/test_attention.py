@@ -1,0 +1,55 @@
+"""What calls a person."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trio_chat.client.attention import Attention
+from trio_chat.messages import Event, Gap, Join, Say
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def said(text: str, by: str = "bob", room: str = "lobby") -> Event:
+    return Event(1, NOON, by, Say(room, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("alice: look", True),
+        ("ask @Alice, she knows", True),
+        ("(ALICE)", True),
+        ("alice's", True),
+        ("malice", False),
+        ("alice2", False),
+        ("alice-bot", False),
+        ("all release notes", False),
+        ("the release is out", True),
+        ("a.c", True),
+        ("abc", False),
+    ],
+)
+def test_ones_name_and_words_call_where_they_are_words(text: str, *, calls: bool) -> None:
+    assert Attention("alice", {"the release", "a.c"}).calls(said(text)) is calls
+
+
+def test_nobody_calls_oneself_and_who_is_ignored_or_in_a_muted_room_calls_nobody() -> None:
+    attention = Attention("alice", ignored={"eve"}, muted={"noise"})
+    assert not attention.calls(said("alice", by="alice"))
+    assert not attention.calls(said("alice", by="eve"))
+    assert not attention.calls(said("alice", room="noise"))
+    assert not attention.calls(Event(1, NOON, "bob", Join("alice")))
+    assert not attention.calls(Gap("lobby", 1, 2))
+    assert attention.calls(said("alice"))
+
+
+def test_what_counts_as_unread_is_what_others_say() -> None:
+    attention = Attention("alice", ignored={"eve"}, muted={"noise"})
+    assert attention.counts(said("hi"))
+    assert attention.counts(said("hi", room="noise"))
+    assert not attention.counts(said("hi", by="alice"))
+    assert not attention.counts(said("hi", by="eve"))
+    assert not attention.counts(Event(1, NOON, "bob", Join("lobby")))
+    assert attention.hides(Event(1, NOON, "eve", Join("lobby")))
+    assert not attention.hides(Gap("lobby", 1, 2))

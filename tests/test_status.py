@@ -1,0 +1,58 @@
+"""The line above the prompt."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trio_chat.client.attention import Attention
+from trio_chat.client.buffers import Buffers
+from trio_chat.client.lifeline import State
+from trio_chat.client.status import room_status, status_line
+from trio_chat.client.wrap import Fragments, plain
+from trio_chat.messages import Event, Say
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def buffers() -> Buffers:
+    """In the lobby, with something unread in two other rooms."""
+    buffers = Buffers(Attention("alice", muted={"noise"}))
+    buffers.go("lobby")
+    for room, text in (("garden", "hi"), ("den", "alice?"), ("den", "hi"), ("noise", "hi")):
+        buffer = buffers.open(room)
+        buffer.since = 0
+        buffer.hold(Event(1, NOON, "bob", Say(room, text)), buffers.attention)
+    return buffers
+
+
+def test_rooms_have_numbers_and_say_what_is_unread(buffers: Buffers) -> None:
+    status = room_status(buffers)
+    assert plain(status) == "1:lobby 2:garden(1) 3:den(2, 1!) 4:noise"
+    styles = {text.partition("(")[0]: style for style, text in status}
+    assert styles == {
+        "1:lobby": "here",
+        "2:garden": "unread",
+        "3:den": "called",
+        "4:noise": "bar",
+        " ": "bar",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "lag", "line", "style"),
+    [
+        (State.CONNECTED, None, "─ connected ─ rooms", "bar"),
+        (State.CONNECTED, 0.0123, "─ connected, 12 ms ─ rooms", "bar"),
+        (State.RESUMED, 1.26, "─ connected, 1.3 s ─ rooms", "lost"),
+        (State.RECONNECTING, 0.01, "─ reconnecting … ─ rooms", "lost"),
+    ],
+)
+def test_the_connection_comes_first(
+    state: State, lag: float | None, line: str, style: str
+) -> None:
+    rooms: Fragments = [("bar", "rooms")]
+    status = status_line(state, lag, rooms, 80)
+    assert plain(status) == line
+    assert status[1][0] == style
+    assert plain(status_line(state, lag, rooms, 12)) == f"{line[:11]}…"

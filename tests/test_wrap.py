@@ -1,0 +1,95 @@
+"""Where text is broken, and how wide it is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_chat.client.clean import clean
+from trio_chat.client.wrap import (
+    CLUSTER_CELLS,
+    Fragments,
+    cells,
+    clip,
+    clusters,
+    fit,
+    plain,
+    wrap,
+)
+
+FAMILY = "👨\u200d👩\u200d👧"
+
+texts = st.text(st.sampled_from("ab \nß日本👩🏽\u200d❤\ufe0f🇩🇪e\u0301")) | st.text()
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    return plain(wrap([("", text)], columns, [("", "> ")], [("", "| ")])).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [("abc", 3), ("日本", 4), ("e\u0301", 1), ("❤\ufe0f", 2), ("👍🏽", 4), ("🇩🇪", 4), ("", 0)],
+)
+def test_cells(text: str, width: int) -> None:
+    assert cells(text) == width
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("abc", ["a", "b", "c"]),
+        (f"x{FAMILY}y", ["x", FAMILY, "y"]),
+        ("👍🏽👍", ["👍🏽", "👍"]),
+        ("🇩🇪🇫🇷", ["🇩🇪", "🇫🇷"]),
+        ("e\u0301e", ["e\u0301", "e"]),
+        ("\u0301e", ["\u0301", "e"]),
+        ("\u200d".join("👩" * 9), ["\u200d".join("👩" * 6) + "\u200d", "👩\u200d👩\u200d👩"]),
+    ],
+)
+def test_what_is_drawn_as_one_is_not_torn_apart(text: str, parts: list[str]) -> None:
+    assert list(clusters(text)) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two", ["> one two"]),
+        ("one two three", ["> one two", "| three"]),
+        ("a\n\n  b", ["> a", "| ", "|   b"]),
+        ("abcdefghijklmno", ["> abcdefgh", "| ijklmno"]),
+        ("one abcdefghijk", ["> one abcd", "| efghijk"]),
+        ("日本語日本語", ["> 日本語日", "| 本語"]),
+        ("12345678 x", ["> 12345678", "| x"]),
+        ("a http://x.example b", ["> a ", "http://x.example", "| b"]),
+        ("", ["> "]),
+    ],
+)
+def test_lines_are_broken_between_words_where_that_can_be(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 10) == lines
+
+
+@given(texts, st.integers(2 + CLUSTER_CELLS, 60))
+def test_no_line_is_too_wide_and_nothing_but_space_is_lost(text: str, columns: int) -> None:
+    text = clean(text, lines=True)
+    lines = wrapped(text, columns)
+    assert all(cells(line) <= columns for line in lines)
+    assert all(line.startswith("| ") for line in lines[1:])
+    assert "".join("".join(line[2:] for line in lines).split()) == "".join(text.split())
+
+
+@given(texts)
+def test_even_on_a_screen_without_room_it_ends(text: str) -> None:
+    assert "".join("".join(wrapped(text, 1)).split()) is not None
+
+
+def test_styles_go_on_across_lines() -> None:
+    styled: Fragments = [("red", "one two "), ("blue", "three")]
+    assert ("blue", "three") in wrap(styled, 8)
+    assert plain(fit(styled, 8)) == "one two\nthree"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "clipped"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 5, "日本…"), (f"a{FAMILY}", 4, "a…")],
+)
+def test_what_is_too_long_is_cut(text: str, columns: int, clipped: str) -> None:
+    assert clip(text, columns) == clipped

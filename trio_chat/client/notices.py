@@ -1,0 +1,84 @@
+"""What the program itself has to say, as fragments. No I/O."""
+
+from collections.abc import Iterable, Mapping
+from zlib import crc32
+
+from trio_chat.client.clean import clean
+from trio_chat.client.commands import usages
+from trio_chat.client.wrap import Fragments
+from trio_chat.errors import ChatError
+from trio_chat.messages import RoomInfo
+from trio_chat.names import NAME_CHARS
+
+NAME_COLOURS = 12
+"""Styles for names: `name-0`, `name-1` …; more of them could not be told apart."""
+
+
+def shown_name(raw: str) -> str:
+    """A name, of a person or a room, from a server that may lie."""
+    name = clean(raw)
+    return name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}…"
+
+
+def name_style(name: str) -> str:
+    """The style of a name: the same at any time, on any machine."""
+    return f"name-{crc32(name.encode('utf-8', 'replace')) % NAME_COLOURS}"
+
+
+def notice(text: str) -> Fragments:
+    """What there is to know."""
+    return [("notice", clean(text, lines=True))]
+
+
+def warning(text: str) -> Fragments:
+    """What goes wrong, though the chat goes on."""
+    return [("lost", clean(text))]
+
+
+def refusal(error: ChatError, what: str = "") -> Fragments:
+    """An answer that is no; `what`: what was not done."""
+    return [("error", ": ".join(filter(None, [what, clean(str(error))])))]
+
+
+def heading(text: str) -> Fragments:
+    """A line that stands above what it speaks of."""
+    return [("gap", f"── {clean(text)} ──")]
+
+
+def member_list(room: str, names: Iterable[str]) -> Fragments:
+    """Who is in a room."""
+    shown = sorted(map(shown_name, names))
+    start: Fragments = [("notice", f"{len(shown)} in {shown_name(room)}: ")]
+    for number, name in enumerate(shown):
+        start += [("notice", ", ")] * (number > 0) + [(name_style(name), name)]
+    return start
+
+
+def room_list(rooms: Iterable[RoomInfo], mine: Mapping[str, tuple[int, int]]) -> Fragments:
+    """Which rooms there are; `mine`: the number of each of one's own, and how much in it is
+    unread."""
+    rooms = sorted(rooms, key=lambda info: info.room)
+    width = max((len(shown_name(info.room)) for info in rooms), default=0)
+    lines = [_room_line(info, width, *mine.get(info.room, (0, 0))) for info in rooms]
+    return [("notice", "\n".join(lines) or "there is no room yet; /join makes one")]
+
+
+def _room_line(info: RoomInfo, width: int, number: int, unread: int) -> str:
+    news = f", {unread} unread" if unread else ""
+    where = f"{number or '':>2} {shown_name(info.room):<{width}}"
+    return f"{where}  {info.members} here, {info.head} events{news}"
+
+
+def help_text() -> Fragments:
+    """The commands, and the keys."""
+    rows = list(usages())
+    width = max(len(usage) for usage, _ in rows) + 2
+    return [("notice", "\n".join(f"{usage:<{width}}{help}" for usage, help in rows))]
+
+
+def join_lines(parts: Iterable[Fragments]) -> Fragments:
+    """Several parts, each on lines of its own."""
+    joined: Fragments = []
+    for part in parts:
+        joined += [("", "\n")] * bool(joined) + part
+    return joined
