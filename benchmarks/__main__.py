@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measure all servers that are here, and print the tables."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,9 +17,9 @@ from trio_chat.bench.report import Report
 FULL, QUICK = (3, 3.0), (1, 1.0)
 """How many rounds, and seconds of each run."""
 
-OURS_FAILED, NOT_ALL_RUN = 1, 3
+OURS_FAILED, NOT_ALL_RUN, INTERRUPTED = 1, 3, 130
 """Exit statuses: a run of ours came to nothing; one of another server did, or it is not
-here."""
+here; Ctrl-C."""
 
 
 def main() -> int:
@@ -27,6 +28,10 @@ def main() -> int:
     if options.rewrite:
         write_document(Results.load(RESULTS))
         return 0
+    # Or servers would be left over. trio knows when a SIGINT does no harm; a shell may have
+    # had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config.raise_file_limit()
     results, began = Results(), time.monotonic()
     rivals = _present(
@@ -131,4 +136,7 @@ def _status(failed: set[str], results: Results) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

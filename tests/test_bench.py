@@ -202,7 +202,7 @@ def test_a_plan_that_can_not_be_done(plan: dict[str, int]) -> None:
 
 def a_report(*, fault: Fault | None = None, own_cpu: float = 1.0, rate: float = 0.0) -> Report:
     plan = Plan(label="bench-0", rate=rate)
-    latency = {0.5: 0.0012, 1.0: 0.25}
+    latency = {0.5: 0.0012, 0.99: 0.25, 1.0: 1.5}
     cost = Cost(cpu=1.5, memory=50 * 2**20, memory_each=7 * 1024)
     return Report(
         plan, "a server", 2.0, 100, 10_000, latency, 1234.5, own_cpu, cost, fault=fault
@@ -211,7 +211,16 @@ def a_report(*, fault: Fault | None = None, own_cpu: float = 1.0, rate: float = 
 
 def test_the_report_for_a_person() -> None:
     text = "\n".join(a_report().as_lines())
-    for part in ("5,000/s", "50/s", "p50 1.2 ms", "max 250 ms", "150.00 µs", "75%", "7.0 KiB"):
+    for part in (
+        "5,000/s",
+        "50/s",
+        "p50 1.2 ms",
+        "p99 250 ms",
+        "max 1.50 s",
+        "150.00 µs",
+        "75%",
+        "7.0 KiB",
+    ):
         assert part in text
     assert text.endswith("everything arrived exactly once, in order")
 
@@ -231,7 +240,7 @@ def test_the_report_says_what_to_make_of_it(report: Report, said: str) -> None:
 def test_the_report_for_a_program() -> None:
     figures = json.loads(json.dumps(a_report(fault=Fault(Kind.LOST, "it")).as_json()))
     assert figures["deliveries_per_second"] == 5000
-    assert figures["latency"] == {"p50": 0.0012, "max": 0.25}
+    assert figures["latency"] == {"p50": 0.0012, "p99": 0.25, "max": 1.5}
     assert figures["server_cpu_per_delivery"] == pytest.approx(150e-6)
     assert figures["fault"] == "lost: it"
 

@@ -89,7 +89,7 @@ class Report:
         total = f"{self.delivered:,} in {seconds:.1f} s"
         yield f"deliveries  {_rate(self.delivered, seconds)}/s  ({total})"
         yield f"says        {_rate(self.said, seconds)}/s  ({says}{plan.size} bytes)"
-        times = (f"{_name(part)} {_millis(value)}" for part, value in self.latency.items())
+        times = (f"{_name(part)} {_time(value)}" for part, value in self.latency.items())
         yield f"latency     {', '.join(times) or 'unknown'}"
         yield f"joins       {self.joins:,.0f}/s"
         if self.cost is not None:
@@ -140,5 +140,5 @@ def _name(part: float) -> str:
     return "max" if part == 1 else f"p{part * 100:g}"
 
 
-def _millis(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
