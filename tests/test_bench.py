@@ -23,13 +23,14 @@ from trio_chat.testing import RunningServer, running_server
 
 
 async def run(server: RunningServer, plan: Plan) -> Report:
-    return await Load(plan, JsonLines(plan.size), server.host, server.port).run()
+    return await Load(plan, JsonLines(plan.size, plan.quiet), server.host, server.port).run()
 
 
 PLANS = {
     "one room": Plan(members=10, senders=3, duration=0.2),
     "rooms": Plan(members=11, senders=5, rooms=4, duration=0.2),
     "rooms without a speaker": Plan(members=9, senders=1, rooms=3, duration=0.2),
+    "quiet": Plan(members=11, senders=2, rooms=3, quiet=True, duration=0.2),
     "one in flight": Plan(members=5, senders=2, in_flight=1, duration=0.2),
     "alone": Plan(members=1, senders=1, size=16, duration=0.2),
     "at a rate": Plan(members=5, senders=2, rate=100, duration=0.2),

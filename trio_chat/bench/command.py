@@ -26,6 +26,9 @@ BAR_CELLS = 30
 app = App(group_parameters="Options")
 """What `cli` takes over as its own."""
 
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+"""There or not."""
+
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 """At least one."""
 
@@ -40,6 +43,8 @@ Examples:
   {PROGRAM} bench
   # How long does a message take, when 50 are said each second?
   {PROGRAM} bench --members 1000 --rate 50
+  # How many can it hold? (ulimit -n has to allow so many connections.)
+  {PROGRAM} bench --members 10000 --quiet --rate 1
   # Many small rooms.
   {PROGRAM} bench --members 1000 --rooms 100 --senders 100
 """,
@@ -58,7 +63,8 @@ async def bench(
         float, Parameter(validator=Number(gte=0), show_default="0, as fast as it goes")
     ] = 0.0,
     duration: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
-    json: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    quiet: Flag = False,
+    json: Flag = False,
 ) -> int:
     """See how fast a server is, and whether everything arrives.
 
@@ -85,6 +91,8 @@ async def bench(
         Messages a second, of all senders together; it is latency that counts then.
     duration
         Seconds.
+    quiet
+        Join without the others being told, as programs do: for rooms with thousands.
     json
         Print the figures as JSON, in seconds and bytes.
     """
@@ -93,11 +101,11 @@ async def bench(
 
     config.raise_file_limit()
     speaking = min(SENDERS, members) if senders is None else senders
-    plan = Plan(members, speaking, rooms, size, in_flight, rate, duration)
+    plan = Plan(members, speaking, rooms, size, in_flight, rate, duration, quiet)
     with status_line() as show:
         load = Load(
             plan,
-            JsonLines(size),
+            JsonLines(size, quiet),
             server.host,
             server.port,
             lambda part, text: show(_bar(part, text)),

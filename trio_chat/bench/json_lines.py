@@ -36,10 +36,13 @@ ENTERED, LEFT, BEGUN = "in", "out", "begin"
 
 @define(eq=False)
 class JsonLines:
-    """Speaks to a trio_chat. `size`: bytes of the texts to come. `welcome`: the newest."""
+    """Speaks to a trio_chat. `size`: bytes of the texts to come. `quiet`: who comes after the
+    first of a room joins quietly. `welcome`: the newest."""
 
     size: int
+    quiet: bool = False
     welcome: Welcome | None = field(default=None, init=False)
+    _opened: set[str] = field(factory=set, init=False)
     end = b"\n"
     own = b'{"type":"ack"'
     acks = True
@@ -59,7 +62,9 @@ class JsonLines:
     def enter(self, name: str, room: str) -> bytes:
         """Say hello and join, in one breath."""
         hello = Hello(name, client="trio_chat bench")
-        return CLIENT.encode(hello) + CLIENT.encode(Join(room, id=ENTERED))
+        join = Join(room, quiet=self.quiet and room in self._opened, id=ENTERED)
+        self._opened.add(room)
+        return CLIENT.encode(hello) + CLIENT.encode(join)
 
     def go_on(self, _name: str, _room: str, heard: bytes) -> bytes | None:
         """Wait for the join's ack. Raises what it was refused with, `LinkLost`,

@@ -27,7 +27,8 @@ class Plan:
     `members` are spread over the `rooms`, and so are the first `senders` of them, who speak.
     `size`: bytes of a text. `in_flight`: says that are under way at once, that is, have not
     reached all their readers. `rate`: says a second of all senders together; 0 is as fast
-    as it goes. `duration`: seconds. `entering`: members who connect and join at once, which
+    as it goes. `duration`: seconds. `quiet`: all but the first of each room join
+    without the others being told. `entering`: members who connect and join at once, which
     hides the way to the server, and back. `label`: what all names begin with, so that two
     runs don't meet.
     """
@@ -39,6 +40,7 @@ class Plan:
     in_flight: int = 64
     rate: float = 0.0
     duration: float = 10.0
+    quiet: bool = False
     entering: int = 64
     label: str = field(factory=_label)
 
