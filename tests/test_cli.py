@@ -127,6 +127,16 @@ def test_a_file_that_is_named_counts_instead_of_the_usual_one(
     ("text", "said"),
     [
         ("port = 1", "there is no table for port"),
+        ("servers = 1", "[servers.NAME]"),
+        ("[servers]\nwork = 1", "[servers.work]: 1 is no table"),
+        ("[servers.work]\nport = 1", "[servers.work]: there has to be a host"),
+        ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, name, room"),
+        ("[servers.work]\nhost = 1", "host can't be 1"),
+        ("[servers.work]\nhost = 'a'\nport = true", "port can't be True"),
+        ("[servers.work]\nhost = 'a'\nport = 65536", "65536 is not"),
+        ("[servers.work]\nhost = 'a b'", "can't be the name of a host"),
+        ("[servers.work]\nhost = 'a'\nname = '4'", "'4' is not"),
+        ("[servers.work]\nhost = 'a'\nroom = ''", "'' is not"),
         ("[server]", "there is no table for server"),
         ("[serve]\nprot = 1", '"[prot]"'),
         ("[serve]\nport = 'x'", '"x" into int'),
@@ -145,6 +155,65 @@ def test_a_mistake_in_the_file_names_the_file(
     assert said in line
     assert str(path) in line
     assert served.settings is None
+
+
+# ---------------------------------------------------------------- servers with names
+
+SERVERS = """
+[servers.default]
+host = "home.example"
+name = "al"
+[servers.work]
+host = "[::1]"
+port = 9000
+name = "alice"
+room = "garden"
+[servers.bare]
+host = "bare.example"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("connect", ("al", "home.example:8765", "lobby")),
+        ("connect bob", ("bob", "home.example:8765", "lobby")),
+        ("connect --server work", ("alice", "[::1]:9000", "garden")),
+        ("connect bob --server work --room tea", ("bob", "[::1]:9000", "tea")),
+        ("connect bob --server bare", ("bob", "bare.example:8765", "lobby")),
+        ("connect bob --server other:1", ("bob", "other:1", "lobby")),
+        ("say ops --server work", ("alice", "[::1]:9000", "ops")),
+        ("say ops", ("al", "home.example:8765", "ops")),
+        ("tail --server work", (None, "[::1]:9000", "garden")),
+        ("tail ops --name bob", ("bob", "home.example:8765", "ops")),
+    ],
+)
+def test_what_is_set_for_a_server_counts_where_nothing_else_is_set(
+    home: Path, words: str, meant: tuple[str | None, str, str]
+) -> None:
+    write_config(home, SERVERS)
+    assert meant == meaning(words)
+
+
+def test_the_environment_and_the_table_of_a_command_come_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(home, SERVERS + "[connect]\nserver = 'work'\nroom = 'tea'\n")
+    assert meaning("connect") == ("alice", "[::1]:9000", "tea")
+    monkeypatch.setenv("TRIO_CHAT_SERVER", "bare")
+    monkeypatch.setenv("TRIO_CHAT_NAME", "eve")
+    monkeypatch.setenv("TRIO_CHAT_ROOM", "attic")
+    assert meaning("connect") == ("eve", "bare.example:8765", "attic")
+    assert meaning("connect --server work") == ("eve", "[::1]:9000", "attic")
+
+
+def meaning(words: str) -> tuple[str | None, str, str]:
+    """The name, the server and the room that a command is given."""
+    cli.app.config = config.sources(None, cli.app.resolved_commands())
+    _, bound, _ = cli.app.parse_args(words.split(), print_error=False, exit_on_error=False)
+    bound.apply_defaults()
+    given = bound.arguments
+    return given["name"], str(given["server"]), given["room"]
 
 
 # ---------------------------------------------------------------- mistakes

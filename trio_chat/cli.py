@@ -45,6 +45,12 @@ as in
 
   [serve]
   port = 9000
+
+  # For --server work; one that is called default is meant if none is named.
+  [servers.work]
+  host = "chat.example.org"
+  name = "alice"
+  room = "garden"
 """,
     usage=f"Usage: {PROGRAM} COMMAND [OPTIONS]",
     group_parameters="Options",

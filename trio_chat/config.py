@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import platformdirs
 from attrs import frozen
-from cyclopts import Parameter, Token
+from cyclopts import ArgumentCollection, Parameter, Token
 from cyclopts.config import Dict, Env
 
 from trio_chat.client.chat import DEFAULT_PORT
-from trio_chat.errors import SetupError
+from trio_chat.errors import BadName, SetupError
+from trio_chat.names import parse_name
 
 APP = "trio_chat"
 """The name of our folders."""
@@ -165,20 +166,107 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+# ---------------------------------------------------------------- servers with names
+
+SERVERS = "servers"
+"""The table of the file that has a table for each server with a name."""
+
+USUAL = "default"
+"""The name of the server that is meant if none is named."""
+
+
+@frozen
+class NamedServer:
+    """What is set for a server: where it is, who one is there, and the room to enter."""
+
+    address: Address
+    name: str | None = None
+    room: str | None = None
+
+
+@frozen
+class NamedServers:
+    """The last source of settings: what is set for the server that is meant.
+
+    `source`: the file that they are from.
+    """
+
+    servers: Mapping[str, NamedServer]
+    source: str
+
+    def __call__(
+        self, _app: object, _commands: tuple[str, ...], arguments: ArgumentCollection
+    ) -> None:
+        """Fill in what nothing else has set. cyclopts calls this."""
+        options = {argument.field_info.name: argument for argument in arguments}
+        server = options.get("server")
+        if server is None:
+            return
+        meant = self.servers.get(server.tokens[0].value if server.tokens else USUAL)
+        if meant is None:
+            return
+        server.tokens[:] = [self._token(str(meant.address))]
+        # A name is lent only where one is needed: `tail` makes one up, so that it can run
+        # beside the terminal of the same person.
+        for key, value in (("name", meant.name), ("room", meant.room)):
+            option = options.get(key)
+            if option is None or option.tokens or value is None:
+                continue
+            if key == "room" or option.field_info.required:
+                option.append(self._token(value))
+
+    def _token(self, value: str) -> Token:
+        return Token(value=value, source=self.source)
+
+
+def _read_servers(table: Any, source: str) -> dict[str, NamedServer]:
+    if not isinstance(table, dict):
+        raise SetupError(f"{source}: {SERVERS} has a table for each server, [{SERVERS}.NAME]")
+    servers = {}
+    for name, fields in table.items():
+        try:
+            servers[name] = _read_server(fields)
+        except (ValueError, BadName) as exc:
+            raise SetupError(f"{source}: [{SERVERS}.{name}]: {exc}") from exc
+    return servers
+
+
+def _read_server(fields: Any) -> NamedServer:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{fields!r} is no table")
+    known = {"host": str, "port": int, "name": str, "room": str}
+    for key, value in fields.items():
+        if key not in known:
+            raise ValueError(f"there is no {key}, only {', '.join(known)}")
+        if type(value) is not known[key]:
+            raise ValueError(f"{key} can't be {value!r}")
+    if "host" not in fields:
+        raise ValueError("there has to be a host")
+    port = fields.get("port", DEFAULT_PORT)
+    if not 0 < port < 2**16:
+        raise ValueError(f"a port is a number from 1 to 65535, {port} is not")
+    name, room = (
+        None if fields.get(key) is None else parse_name(fields[key]) for key in ("name", "room")
+    )
+    return NamedServer(Address(_parse_host(fields["host"]), port), name, room)
+
+
 # ---------------------------------------------------------------- sources
 
 
-def sources(path: Path | None, commands: Iterable[str]) -> tuple[Env, Dict]:
+def sources(path: Path | None, commands: Iterable[str]) -> tuple[Env, Dict, NamedServers]:
     """What cyclopts looks into for an option that is no flag, the first first.
 
     `path`: a file that has to be there; by default the one in the user's config folder,
-    if there is one. It has a table for each of `commands`. Raises `SetupError`.
+    if there is one. It has a table for each of `commands`, and one for each server that
+    has a name. Raises `SetupError`.
     """
     file = path or config_path()
     tables = _read(file, must_exist=path is not None)
+    servers = NamedServers(_read_servers(tables.pop(SERVERS, {}), str(file)), str(file))
     _check_tables(tables, commands, str(file))
     _lend(tables)
-    return Env(ENV_PREFIX, command=False, show=False), Dict(tables, source=str(file))
+    return Env(ENV_PREFIX, command=False, show=False), Dict(tables, source=str(file)), servers
 
 
 def _read(path: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -194,7 +282,7 @@ def _read(path: Path, *, must_exist: bool) -> dict[str, Any]:
 
 def _check_tables(tables: dict[str, Any], commands: Iterable[str], source: str) -> None:
     """A setting that nobody reads is a mistake that should not be found out by its effect."""
-    known = [f"[{command}]" for command in commands]
+    known = [f"[{command}]" for command in commands] + [f"[{SERVERS}.NAME]"]
     for name in tables:
         if f"[{name}]" not in known:
             raise SetupError(f"{source}: there is no table for {name}, only {' '.join(known)}")

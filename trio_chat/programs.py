@@ -114,7 +114,7 @@ async def say(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     id
         Said again with the same id and NAME, it is still one message.
     wait
@@ -176,7 +176,7 @@ async def tail(
     name
         What you are called meanwhile.
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     json
         Print lines of JSON, those of the protocol.
     """
@@ -217,7 +217,7 @@ async def rooms(*, server: ServerAddress = LOCAL, json: Json = False) -> int:
     Parameters
     ----------
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     json
         Print a line of JSON, that of the protocol.
     """
@@ -249,7 +249,7 @@ async def who(room: str, /, *, server: ServerAddress = LOCAL, json: Json = False
     room
         The room.
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     json
         Print a line of JSON, that of the protocol.
     """

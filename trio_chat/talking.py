@@ -33,7 +33,7 @@ app = App(group_parameters="Options")
 
 @app.command(
     sort_key=2,
-    usage=f"Usage: {PROGRAM} connect [OPTIONS] NAME",
+    usage=f"Usage: {PROGRAM} connect [OPTIONS] [NAME]",
     help_epilogue=f"""\
 Examples:
   # With somebody on this machine.
@@ -65,7 +65,7 @@ async def connect(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     room
         The room to enter.
     json

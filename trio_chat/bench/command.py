@@ -76,7 +76,7 @@ async def bench(
     Parameters
     ----------
     server
-        HOST or HOST:PORT, an IPv6 address in [brackets].
+        HOST, HOST:PORT, or a name that the settings have for one.
     members
         How many connections there are.
     senders
