@@ -343,8 +343,8 @@ async def following(server: RunningServer, *words: str) -> AsyncIterator[Followe
         yield Follower(process)
     finally:
         process.kill()
-        await process.stdout.aclose()
         with trio.CancelScope(shield=True):  # it has been killed
+            await process.stdout.aclose()
             await process.wait()
 
 

@@ -1,14 +1,18 @@
 """The README tells the truth: its commands are the gate's, its lines and its code work."""
 
 import re
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_chat import framing, names, pacing, rules, sequencer, session
+import trio_chat
+from tests.test_cli import PROGRAM, free_port, read_banner
+from trio_chat import config, framing, names, pacing, rules, sequencer, session
 from trio_chat.messages import Event, Hello, Join, Say
 from trio_chat.testing import RunningServer
 from trio_chat.wire import SERVER
@@ -18,7 +22,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    fences = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", README, re.MULTILINE)
+    return [block for of, block in fences if of == language]
 
 
 def test_the_gate_calls_the_command_of_the_readme() -> None:
@@ -50,10 +55,78 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert sequencer.COME_BACK_WITHIN < session.SILENCE
 
 
+def test_the_settings_are_settings(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    *_, servers = config.sources(path, [])
+    assert servers.servers["default"].room == "garden"
+    assert str(servers.servers["work"].address) == "10.0.0.5:9000"
+
+
+def test_the_bot_has_ten_lines() -> None:
+    source, _ = blocks("python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 10
+
+
+async def test_the_bot_survives_a_server_that_is_killed(tmp_path: Path) -> None:
+    """With a real server: whoever is killed says no goodbye."""
+    port = int(free_port())
+    async with trio.open_nursery() as nursery:
+        async with serving_at(port, tmp_path) as process:
+            nursery.start_soon(load_bot(f'trio_chat.connect("127.0.0.1", {port}, '))
+            await ask(port, "alice")
+            process.kill()
+        async with serving_at(port, tmp_path):
+            await ask(port, "bob")
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving_at(port: int, data: Path) -> AsyncIterator[trio.Process]:
+    process = await trio.lowlevel.open_process(
+        [*PROGRAM, "serve", "--port", str(port), "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        await read_banner(process.stdout)
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):  # it has been killed
+            await process.stdout.aclose()
+            await process.wait()
+
+
+async def ask(port: int, name: str) -> None:
+    """Say !ping until the bot, which may be on its way back, has answered."""
+    async with trio_chat.connect("127.0.0.1", port, name=name) as chat:
+        await chat.join("lobby")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_again, chat)
+            await hear_pong(chat)
+            nursery.cancel_scope.cancel()
+
+
+async def hear_pong(chat: trio_chat.Chat) -> None:
+    async for item in chat:
+        match item:
+            case Event(by="echo", message=Say(text=text)) if text == f"pong, {chat.name}":
+                return
+
+
+async def ask_again(chat: trio_chat.Chat) -> None:
+    while True:
+        await chat.say("lobby", "!ping")
+        await trio.sleep(0.2)
+
+
 async def test_the_bot_of_the_readme_answers(server: RunningServer) -> None:
     async with trio.open_nursery() as nursery, server.connect(name="alice") as alice:
         await alice.join("lobby")
-        nursery.start_soon(load_bot(server))
+        nursery.start_soon(load_bot("server.connect(", server=server))
         await wait_all_tasks_blocked()
         await alice.say("lobby", "!ping")
         async for event in alice:
@@ -67,12 +140,11 @@ async def test_the_bot_of_the_readme_answers(server: RunningServer) -> None:
         nursery.cancel_scope.cancel()
 
 
-def load_bot(server: RunningServer) -> Callable[[], Awaitable[None]]:
-    """The code of the README, with this server for the one on localhost."""
+def load_bot(connect: str, **scope: Any) -> Callable[[], Awaitable[None]]:
+    """The code of the README, which connects like this instead of to localhost."""
     source, _ = blocks("python")
+    assert 'trio_chat.connect("localhost", ' in source
     source = source.replace("trio.run(main)", "")
-    source = source.replace('trio_chat.connect("localhost", ', "server.connect(")
-    scope: dict[str, Any] = {"server": server}
-    exec(source, scope)  # noqa: S102 # it is ours
+    exec(source.replace('trio_chat.connect("localhost", ', connect), scope)  # noqa: S102 # it is ours
     main: Callable[[], Awaitable[None]] = scope["main"]
     return main
