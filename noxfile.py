@@ -56,6 +56,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def screenshot(session: nox.Session) -> None:
+    """Make the picture of the README anew, of two real terminals."""
+    session.install("-e.", *group("tests"))
+    session.run("python", "-m", "tests.screenshot", "docs/screenshot.svg")
+
+
+@nox.session
 def proof(session: nox.Session) -> None:
     """Prove by injected faults that nothing is lost, doubled or reordered (10 minutes)."""
     session.install("-e.", *group("tests"))
