@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, OURS_ONLY, START, Case
 from benchmarks.document import PAGE, RESULTS, goals, medians, ratios, write_document
 from benchmarks.measure import Failed, run
 from benchmarks.results import Results
 from benchmarks.rivals import OURS, RIVALS, Rival
+from benchmarks.start import measure_starts
 from trio_chat import config
 from trio_chat.bench.report import Report
 
@@ -37,11 +38,14 @@ def main() -> int:
     rivals = _present(
         [rival for rival in RIVALS if _is_chosen(rival.name, options.rivals)], results
     )
-    cases = [case for case in CASES if _is_chosen(case.name, options.cases)]
+    cases = [case for case in (*CASES, *OURS_ONLY) if _is_chosen(case.name, options.cases)]
     rounds, seconds = QUICK if options.quick else FULL
     failed = _measure(rivals, cases, rounds, seconds, results)
     results.facts["minutes"] = f"{(time.monotonic() - began) / 60:.0f}"
     results.facts["rounds"], results.facts["seconds"] = str(rounds), f"{seconds:g}"
+    if _is_chosen(START.key, options.cases):
+        for rival in _only_ours(rivals):
+            measure_starts(rival, rounds, results)
     for title, table in (("Medians", medians), ("Ratios", ratios), ("Goals", goals)):
         print(f"\n{title}\n\n{table(results)}")
     if options.write:
@@ -52,7 +56,8 @@ def main() -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names, cases = [rival.name for rival in RIVALS], [case.name for case in CASES]
+    names = [rival.name for rival in RIVALS]
+    cases = [*(case.name for case in (*CASES, *OURS_ONLY)), START.key]
     parser.add_argument("rivals", nargs="*", help=f"only these of {' '.join(names)}")
     parser.add_argument(
         "--cases",
@@ -103,7 +108,7 @@ def _measure(
     failed = set()
     for number in range(rounds):
         for case in cases:
-            for rival in rivals:
+            for rival in rivals if case in CASES else _only_ours(rivals):
                 what = f"round {number + 1} of {rounds}, {case.name}, {rival.name}"
                 try:
                     report = run(rival, case.plan(seconds))
@@ -115,6 +120,10 @@ def _measure(
                     _keep(rival, case, report, results)
                     print(f"{what}: {_summary(case, report)}", file=sys.stderr, flush=True)
     return failed
+
+
+def _only_ours(rivals: Sequence[Rival]) -> list[Rival]:
+    return [rival for rival in rivals if rival.name == OURS]
 
 
 def _keep(rival: Rival, case: Case, report: Report, results: Results) -> None:

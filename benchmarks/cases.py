@@ -11,6 +11,10 @@ IDLE_SECONDS = 0.5
 """How long those are looked at who say next to nothing: their memory is known by then."""
 
 
+CROWD_SECONDS = 5.0
+"""How long ten thousand are told something each second."""
+
+
 @frozen
 class Column:
     """A figure: `key` among the results, `title` in the table; None if it is not known."""
@@ -40,6 +44,10 @@ def _memory(report: Report) -> float | None:
     if report.cost is None or report.cost.memory_each is None:
         return None
     return report.cost.memory_each / 1024
+
+
+def _says(report: Report) -> float | None:
+    return report.said / report.seconds
 
 
 def _latency(part: float) -> Callable[[Report], float | None]:
@@ -88,3 +96,32 @@ CASES = [
 ]
 
 COLUMNS = [column for case in CASES for column in case.columns]
+
+OURS_ONLY = [
+    Case(
+        "receive",
+        lambda seconds: Plan(8, 8, 8, in_flight=512, duration=seconds),
+        [Column("receive", "8 senders, rooms of one", "says/s", _says)],
+    ),
+    Case(
+        "joins",
+        lambda _seconds: Plan(2000, 1, 200, rate=10, duration=IDLE_SECONDS),
+        [
+            Column(
+                "joins", "connect and join, rooms of 10", "joins/s", lambda report: report.joins
+            )
+        ],
+    ),
+    Case(
+        "crowd",
+        lambda _seconds: Plan(10_000, 1, rate=1, duration=CROWD_SECONDS, quiet=True),
+        [Column("crowd", "a message to all of 10,000", "s", lambda r: r.latency.get(1.0))],
+    ),
+]
+"""What others were not asked to reach."""
+
+START = Column("start", "start", "s CPU", lambda _report: None)
+
+START_LONG = Column("start-long", "start, 1,000,000 events stored", "s CPU", lambda _: None)
+
+OWN_COLUMNS = [*(column for case in OURS_ONLY for column in case.columns), START, START_LONG]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.cases import COLUMNS
+from benchmarks.cases import COLUMNS, OWN_COLUMNS
 from benchmarks.goals import GOALS
 from benchmarks.plot import draw
 from benchmarks.results import Results
@@ -16,6 +16,8 @@ PAGE, PLOT, RESULTS = (DOCS / f"performance.{end}" for end in ("md", "svg", "jso
 TEMPLATE = Path(__file__).with_name("document.md")
 
 TITLES = {column.key: column.title for column in COLUMNS}
+
+CASES = {**TITLES, **{column.key: column.title for column in OWN_COLUMNS}}
 
 
 def write_document(results: Results) -> None:
@@ -56,6 +58,8 @@ def medians(results: Results) -> str:
 def ratios(results: Results) -> str:
     """The figures of others as multiples of ours."""
     keys = [key for key in TITLES if results.median(OURS, key)]
+    if not keys:
+        return ""
     rows = [
         [rival.title, *(_ratio(results, rival.name, key) for key in keys)]
         for rival in results.rivals()
@@ -67,7 +71,7 @@ def ratios(results: Results) -> str:
 def goals(results: Results) -> str:
     """What was to be reached, and what was."""
     rows = [
-        [TITLES[goal.column], goal.text + (" (nice to have)" if goal.is_aim else ""), verdict]
+        [CASES[goal.column], goal.text + (" (nice to have)" if goal.is_aim else ""), verdict]
         for goal in GOALS
         if (verdict := goal.verdict(results))
     ]

@@ -13,14 +13,17 @@ BATCHED, SINGLE = "limit-batched", "limit"
 
 @frozen
 class Goal:
-    """A column's figure of `ours` is to be below `most`, or below `factor` times that of every
-    one of `rivals`. `is_aim`: it would be nice."""
+    """A column's figure of `ours` is to be below `most`, or beyond `least`, or below `factor`
+    times that of every one of `rivals`, in the same column or in that which is named by `of`.
+    `is_aim`: it would be nice."""
 
     column: str
     text: str
     most: float | None = None
+    least: float | None = None
     rivals: Sequence[str] = ()
     factor: float = 1.0
+    of: str | None = None
     ours: str = OURS
     is_aim: bool = False
 
@@ -30,15 +33,21 @@ class Goal:
         bound = self._bound(results)
         if ours is None or bound is None:
             return ""
-        word = "met" if ours <= bound else "missed"
-        return f"{word}: {ours:.3g} of {bound:.3g}"
+        is_met = ours <= bound if self.least is None else ours >= bound
+        word = "met" if is_met else "missed"
+        limit = "at most" if self.least is None else "at least"
+        return f"{word}: {_number(ours)}, {limit} {_number(bound)}"
 
     def _bound(self, results: Results) -> float | None:
-        if self.most is not None:
-            return self.most
-        theirs = [results.median(rival, self.column) for rival in self.rivals]
+        if self.most is not None or self.least is not None:
+            return self.most if self.least is None else self.least
+        theirs = [results.median(rival, self.of or self.column) for rival in self.rivals]
         known = [figure for figure in theirs if figure is not None]
         return self.factor * min(known) if known else None
+
+
+def _number(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
 IRC = ("inspircd", "ngircd")
@@ -71,4 +80,9 @@ GOALS = [
     Goal("p50", "below 2 ms", most=2.0),
     Goal("p99", "below 10 ms", most=10.0),
     Goal("idle", "at most 12 KiB", most=12.0),
+    Goal("receive", "30,000 says a second, stored", least=30_000),
+    Goal("joins", "2,000 a second", least=2_000),
+    Goal("crowd", "within 2 s", most=2.0),
+    Goal("start", "0.5 s", most=0.5),
+    Goal("start-long", "at most 1.2 times that", rivals=(OURS,), factor=1.2, of="start"),
 ]

@@ -37,11 +37,11 @@ def run(rival: Rival, plan: Plan) -> Report:
     """Start a server, load it, and end it. Raises `Failed`."""
     # /tmp is memory on some machines, on which a durable history would look too good.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         folder.chmod(0o755)
-        with _started(rival.command(port, folder), port, folder / "output"):
+        with started(rival.command(port, folder), port, folder / "output"):
             plan = evolve(plan, entering=rival.entering)
-            load = Load(plan, rival.speak(rival.title, plan.size), "127.0.0.1", port)
+            load = Load(plan, rival.speak(rival.title, plan), "127.0.0.1", port)
             report = _perform(load)
     if report.fault is not None:
         raise Failed(str(report.fault))
@@ -56,7 +56,8 @@ def _perform(load: Load) -> Report:
             raise Failed(f"{type(exc).__name__}: {exc}") from exc
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -64,8 +65,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _started(command: Sequence[str], port: int, output: Path) -> Iterator[None]:
-    """A server that can be reached; at the end nothing of it is left."""
+def started(command: Sequence[str], port: int, output: Path) -> Iterator[int]:
+    """A server that can be reached, as its process id; at the end nothing of it is left."""
     ours = {key: value for key, value in os.environ.items() if "TRIO_CHAT" not in key}
     with output.open("wb") as file, _on_core(0):  # which the child inherits
         process = subprocess.Popen(
@@ -73,7 +74,7 @@ def _started(command: Sequence[str], port: int, output: Path) -> Iterator[None]:
         )
     try:
         _wait_for(process, port, output)
-        yield
+        yield process.pid
     finally:
         _end(process)
 

@@ -9,11 +9,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from benchmarks.dialects import Irc, Nats, Plain, Redis, WebSocket
 from trio_chat.bench.dialect import Dialect
 from trio_chat.bench.json_lines import JsonLines
+from trio_chat.bench.plan import Plan
 
 PEERS = Path(__file__).with_name("peers")
 """Configurations, and the servers that are one file of ours."""
@@ -25,8 +26,8 @@ OURS = "trio_chat"
 Command = Callable[[int, Path], Sequence[str]]
 """Makes the command that starts a server on a port, with a folder of its own."""
 
-Speak = Callable[[str, int], Dialect]
-"""Makes a dialect for a server of that title, and texts of so many bytes."""
+Speak = Callable[[str, Plan], Dialect]
+"""Makes a dialect for a server of that title, and the texts of a plan."""
 
 
 @frozen
@@ -38,7 +39,7 @@ class Rival:
     name: str
     title: str
     command: Command
-    speak: Speak = Plain
+    speak: Speak = field(factory=lambda: _theirs(Plain))
     program: str | None = None
     module: str | None = None
     package: str = ""
@@ -111,8 +112,12 @@ def _serve(*options: str) -> Command:
     return command
 
 
-def _ours(_title: str, size: int) -> Dialect:
-    return JsonLines(size)
+def _ours(_title: str, plan: Plan) -> Dialect:
+    return JsonLines(plan.size, plan.quiet)
+
+
+def _theirs(dialect: type[Plain]) -> Speak:
+    return lambda title, plan: dialect(title, plan.size)
 
 
 RIVALS = [
@@ -122,7 +127,7 @@ RIVALS = [
         "redis",
         "redis pub/sub",
         _configured("redis-server", "redis.conf", "CONFIG"),
-        Redis,
+        _theirs(Redis),
         program="redis-server",
         package="redis-server",
         tells=["--version"],
@@ -131,7 +136,7 @@ RIVALS = [
         "nats",
         "nats-server",
         _configured("nats-server", "nats.conf", "-c", "CONFIG"),
-        Nats,
+        _theirs(Nats),
         program="nats-server",
         package="nats-server",
         tells=["--version"],
@@ -140,7 +145,7 @@ RIVALS = [
         "inspircd",
         "InspIRCd",
         _configured("inspircd", "inspircd.conf", "--config=CONFIG", "--nofork", "--runasroot"),
-        Irc,
+        _theirs(Irc),
         program="inspircd",
         entering=256,  # it lets those in who wait, once a second
         package="inspircd",
@@ -150,7 +155,7 @@ RIVALS = [
         "ngircd",
         "ngIRCd",
         _configured("ngircd", "ngircd.conf", "--nodaemon", "--config", "CONFIG"),
-        Irc,
+        _theirs(Irc),
         program="ngircd",
         entering=8,  # more don't fit into its queue, and the kernel has them wait for seconds
         package="ngircd",
@@ -160,7 +165,7 @@ RIVALS = [
         "websockets",
         "`websockets` broadcast",
         _script("websockets_broadcast.py"),
-        WebSocket,
+        _theirs(WebSocket),
         module="websockets",
         package="websockets",
     ),

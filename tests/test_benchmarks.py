@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measure
-from benchmarks.cases import CASES, COLUMNS
+from benchmarks.cases import CASES, COLUMNS, OWN_COLUMNS
 from benchmarks.dialects import Irc, Nats, Plain, Redis, WebSocket
 from benchmarks.document import render
 from benchmarks.goals import GOALS, Goal
@@ -99,7 +99,7 @@ def some_results() -> Results:
     results = Results()
     results.facts.update(minutes="1", rounds="3", seconds="1")
     for place, rival in enumerate(RIVALS, start=1):
-        for column in COLUMNS:
+        for column in (*COLUMNS, *OWN_COLUMNS):
             for figure in (place / 10, place / 5, place):
                 results.add(rival, column, figure)
     results.note(RIVALS[2], "one: it did not start")
@@ -133,10 +133,13 @@ def test_the_plot_is_svg_with_a_dot_for_each_figure() -> None:
 @pytest.mark.parametrize(
     ("goal", "verdict"),
     [
-        (Goal("10", "", most=0.3), "met: 0.2 of 0.3"),
-        (Goal("10", "", most=0.1), "missed: 0.2 of 0.1"),
-        (Goal("10", "", rivals=["redis", "nats"]), "met: 0.2 of 0.6"),
-        (Goal("10", "", rivals=["redis"], factor=0.1), "missed: 0.2 of 0.06"),
+        (Goal("10", "", most=0.3), "met: 0.2, at most 0.3"),
+        (Goal("10", "", most=0.1), "missed: 0.2, at most 0.1"),
+        (Goal("10", "", least=0.1), "met: 0.2, at least 0.1"),
+        (Goal("10", "", least=3000), "missed: 0.2, at least 3,000"),
+        (Goal("10", "", rivals=["redis", "nats"]), "met: 0.2, at most 0.6"),
+        (Goal("10", "", rivals=["redis"], factor=0.1), "missed: 0.2, at most 0.06"),
+        (Goal("none", "", rivals=["redis"], of="10"), ""),
         (Goal("10", "", rivals=["nobody"]), ""),
     ],
 )
@@ -147,7 +150,8 @@ def test_verdicts(goal: Goal, verdict: str) -> None:
 def test_goals_are_about_what_is_measured() -> None:
     names = {rival.name for rival in RIVALS}
     for goal in GOALS:
-        assert goal.column in {column.key for column in COLUMNS}
+        columns = {column.key for column in (*COLUMNS, *OWN_COLUMNS)}
+        assert columns >= {goal.column, goal.of or goal.column}
         assert names >= {goal.ours, *goal.rivals}
 
 
