@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+import trio.testing
 from attrs import define, field
 
 from tests.test_cli import PROGRAM, finish, home, only_line, run_in_thread
@@ -186,7 +187,18 @@ async def test_a_name_that_somebody_has_is_waited_for(
     async with ops.connect(name="cron"):
         assert await say(ops, "hi", "--wait", "0.5") == 1
     assert "called cron" in only_line(capfd.readouterr().err)
-    assert await say(ops, "hi") == 0
+
+
+async def test_a_name_that_becomes_free_in_time_is_had(ops: RunningServer) -> None:
+    async def have_it() -> None:
+        async with ops.connect(name="cron"):
+            await trio.sleep(0.5)  # a real one: the other is in a thread
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(have_it)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await say(ops, "hi") == 0
+    assert await said(ops) == ["hi"]
 
 
 @define(eq=False)
