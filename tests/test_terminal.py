@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ ERASED, BELL = "\f", "\N{BELL}"
 PROMPT = re.compile(r"(?:lobby|garden)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
 CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
-ALT_1, ALT_A = "\x1b1", "\x1ba"
+ALT_1, ALT_A, CTRL_Z = "\x1b1", "\x1ba", "\x1a"
 
 
 class Bell:
@@ -530,6 +531,21 @@ async def test_vi_keys(desk: Desk) -> None:
         await desk.see("one two")
         desk.type("bcwthree", ENTER)
         await desk.until(lambda: desk.chat.said == ["one three"])
+
+
+async def test_ctrl_z_stops_the_process_in_its_main_thread(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[object] = []
+
+    def kill(*what: int) -> None:
+        stopped.append((*what, threading.current_thread()))
+
+    monkeypatch.setattr("os.kill", kill)
+    async with desk.sitting():
+        desk.type("half a ", CTRL_Z, "line", ENTER)
+        await desk.until(lambda: desk.chat.said == ["half a line"])
+    assert stopped == [(0, signal.SIGTSTP, threading.main_thread())]
 
 
 async def test_an_editor_writes_what_stands_in_the_prompt_then(

@@ -7,6 +7,7 @@ to its loop with `call_soon_threadsafe`, what is typed comes back with `from_thr
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,12 +17,13 @@ from typing import Literal, TypeVar, assert_never
 import trio
 from attrs import define, field, frozen
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, get_app_session
+from prompt_toolkit.application import get_app, get_app_session, run_in_terminal
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout import Dimension
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
@@ -329,6 +331,13 @@ class Screen:
         """The keys that go on in an editor with what is typed."""
         self._open_editor()
 
+    def suspend(self, _: KeyPressEvent) -> None:
+        """The key Ctrl-Z, as the terminal would do it."""
+        # In the main thread, which is stopped when this returns there. In another one it
+        # would go on for a moment, and the keyboard be set as a shell wants it too early.
+        stop = partial(os.kill, 0, signal.SIGTSTP)
+        run_in_terminal(partial(trio.from_thread.run_sync, stop, trio_token=self._token))
+
     def tab(self, event: KeyPressEvent) -> None:
         """The key Tab: as far as it is clear what is meant, and then what it could be."""
         buffer = event.current_buffer
@@ -366,13 +375,19 @@ def _make_session(screen: Screen) -> PromptSession[str]:
         style=STYLE,
         history=InMemoryHistory(screen.typed),
         editing_mode=EditingMode(screen.keys.upper()),
-        enable_suspend=True,
         tempfile_suffix=".txt",
     )
     # Never ask the terminal where its cursor is: what arrives before the answer moves it,
     # and the prompt, which believes the answer, would push everything off the screen.
     session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
+    session.layout.current_window.height = _prompt_height
     return session
+
+
+def _prompt_height() -> Dimension:
+    """A long text scrolls in half of the screen. What others say stays in sight; and were
+    all of the screen erased for it, some terminals would keep that in their scroll-back."""
+    return Dimension(max=max(3, get_app().output.get_size().rows // 2))
 
 
 def _make_keys(screen: Screen) -> KeyBindings:
@@ -385,6 +400,8 @@ def _make_keys(screen: Screen) -> KeyBindings:
     keys.add("tab", filter=is_typing)(screen.tab)
     keys.add("c-x", "c-e", filter=is_typing & emacs_mode)(screen.open_editor)
     keys.add("v", filter=is_typing & vi_navigation_mode)(screen.open_editor)
+    if hasattr(signal, "SIGTSTP"):  # there is none on Windows
+        keys.add("c-z", filter=is_typing)(screen.suspend)
     # In vi's keys Escape and a digit is something else.
     keys.add("escape", "a", filter=is_typing & emacs_mode)(screen.command("/unread"))
     for number in range(1, 10):
