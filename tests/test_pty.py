@@ -207,7 +207,7 @@ async def test_half_a_line_survives_what_arrives_and_the_terminal_is_as_it_was(
         async with sitting(server) as alice:
             await alice.see("while you were away")
             await alice.see(lambda: alice.prompt == "lobby>")
-            news = alice.screen.index("──── new ────")
+            news = alice.screen.index("── new ──")
             assert "while you were away" in alice.screen[news + 1]
             assert "half a line" in "\n".join(alice.screen[:news])
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -134,7 +135,7 @@ class Desk:
         chat = cast("Chat", self.chat)
 
         async def sit() -> None:
-            await run_terminal(chat, "lobby", screen=screen, journal=journal)
+            await run_terminal(chat, "lobby", screen=screen or Screen(), journal=journal)
             left.set()
 
         async with trio.open_nursery() as nursery:
@@ -619,7 +620,7 @@ async def test_what_was_typed_before_leaving_is_still_said(desk: Desk) -> None:
 @pytest.mark.parametrize(("room", "error"), [("locked", AlreadyInRoom), ("no room", BadName)])
 async def test_a_refused_join_is_raised(desk: Desk, room: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        await run_terminal(cast("Chat", desk.chat), room)
+        await run_terminal(cast("Chat", desk.chat), room, screen=Screen())
 
 
 async def test_a_server_that_does_not_answer_does_not_keep_anybody(
@@ -965,7 +966,7 @@ async def test_against_a_server(desk: Desk) -> None:
         async with server.connect(name="alice") as alice:
             await alice.ping()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(run_terminal, alice, "lobby")
+                nursery.start_soon(partial(run_terminal, alice, "lobby", screen=Screen()))
                 await desk.see("you joined lobby")
                 await bob.say("lobby", "welcome")
                 await desk.see("welcome")

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from trio_chat.client.clean import REPLACED
 from trio_chat.client.notices import (
     NAME_COLOURS,
-    heading,
     help_text,
     join_lines,
     member_list,
@@ -164,7 +163,7 @@ def test_a_server_cant_reach_the_terminal_through_any_field(view: View) -> None:
         room_list([room], {}),
         view.announce(event(EVIL, EVIL)),
         warning(EVIL),
-        heading(EVIL),
+        view.rule(EVIL),
         [("", view.line(event(EVIL, EVIL)))],
         [("", view.line(event(Leave(EVIL), EVIL)))],
         [("", view.line(Gap(EVIL, 1, 2)))],
@@ -260,7 +259,7 @@ def test_what_calls_has_a_style_of_its_own(view: View) -> None:
 
 def test_a_line_stands_above_the_first_that_is_new(view: View) -> None:
     assert plain(view.show(event("x", "bob"), is_first_new=True)).split("\n") == [
-        "──── new ────",
+        "── new ──",
         "12:00    bob │ x",
     ]
 

@@ -17,6 +17,7 @@ from trio_chat.client.chat import connect as open_chat
 from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
+from trio_chat.client.surface import Keys, Surface
 from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress
 from trio_chat.ending import TERMINATED, tell
 from trio_chat.errors import SetupError
@@ -52,6 +53,7 @@ async def connect(
     room: str = ROOM,
     json: Annotated[bool, Flag] = False,
     plain: Annotated[bool, Flag] = False,
+    keys: Keys = "emacs",
 ) -> int:
     """Talk with others.
 
@@ -71,11 +73,14 @@ async def connect(
     json
         Print what happens as lines of JSON, those of the protocol.
     plain
-        Do without a prompt on a terminal, too.
+        On a terminal: one line for each thing that happens, and nothing is ever
+        drawn again. For screen readers.
+    keys
+        Whose keys edit what is typed.
     """
     logging.getLogger("trio_chat").addHandler(logging.NullHandler())
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
-        talk, on_state = _choose_client(room, journal, plain=plain, json=json)
+        talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
         async with open_chat(
             server.host,
             server.port,
@@ -91,19 +96,28 @@ async def connect(
 
 
 def _choose_client(
-    room: str, journal: Journal, *, plain: bool, json: bool
+    room: str, journal: Journal, keys: Keys, *, plain: bool, json: bool
 ) -> tuple[Callable[[Chat], Awaitable[None]], Callable[[State], None]]:
     """What talks, and what is told of the connection's state."""
-    if not _can_draw() or plain or json:
+    if json or not _is_at_terminal():
         from trio_chat.client.plain import run_plain  # noqa: PLC0415 # one of the two
 
         return partial(run_plain, room=room, json=json), _waking(journal, tell_state)
-    from trio_chat.client.screen import Screen  # noqa: PLC0415 # takes 50 ms
     from trio_chat.client.terminal import run_terminal  # noqa: PLC0415
 
-    screen = Screen()
+    screen = _choose_screen(keys, plain=plain)
     talk = partial(run_terminal, room=room, screen=screen, journal=journal)
     return talk, _waking(journal, screen.set_state)
+
+
+def _choose_screen(keys: Keys, *, plain: bool) -> Surface:
+    if plain or os.environ.get("TERM") == "dumb":
+        from trio_chat.client.lines import LineScreen  # noqa: PLC0415 # one of the two
+
+        return LineScreen()
+    from trio_chat.client.screen import Screen  # noqa: PLC0415 # takes 50 ms
+
+    return Screen(keys=keys)
 
 
 def _waking(journal: Journal, tell: Callable[[State], None]) -> Callable[[State], None]:
@@ -132,11 +146,10 @@ async def _until_terminated(*tasks: Callable[[], Awaitable[None]]) -> int:
     return TERMINATED if terminated.is_set() else 0
 
 
-def _can_draw() -> bool:
+def _is_at_terminal() -> bool:
     if sys.stdin is None or sys.stdout is None:  # as after `<&-`
         raise SetupError("standard input and output have to be open; </dev/null says nothing")
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    return is_terminal and os.environ.get("TERM") != "dumb"
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def tell_state(state: State) -> None:

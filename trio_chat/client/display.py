@@ -8,9 +8,9 @@ from attrs import define, field
 
 from trio_chat.client.buffers import Buffer, Buffers, Item
 from trio_chat.client.journal import Journal
-from trio_chat.client.notices import heading, join_lines, shown_name
-from trio_chat.client.screen import Screen
+from trio_chat.client.notices import join_lines, shown_name
 from trio_chat.client.status import room_status
+from trio_chat.client.surface import Surface
 from trio_chat.client.view import View, last_seq, room_of
 from trio_chat.client.wrap import Fragments, fit
 from trio_chat.messages import Event, Page, Say
@@ -23,7 +23,7 @@ SLICE = 25
 class Display:
     """Shows one room on a screen, and keeps the others for later."""
 
-    screen: Screen
+    screen: Surface
     journal: Journal
     buffers: Buffers
     view: View
@@ -86,11 +86,11 @@ class Display:
         dropped, waiting = buffer.dropped, buffer.take()
         view = self._fresh_view()
         if len(self.buffers.rooms) > 1:
-            top = [heading(shown_name(buffer.room)), *(view.show(event) for event in context)]
+            top = [view.rule(shown_name(buffer.room)), *(view.show(event) for event in context)]
             await self.screen.show(join_lines(top))
         if dropped:
             lost = f"{dropped} more before these; /history shows them"
-            await self.screen.show(fit(heading(lost), view.columns))
+            await self.screen.show(fit(view.rule(lost), view.columns))
         await self._show(waiting)
 
     async def _show(self, items: Sequence[Item]) -> None:

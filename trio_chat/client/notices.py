@@ -40,11 +40,6 @@ def refusal(error: ChatError, what: str = "") -> Fragments:
     return [("error", ": ".join(filter(None, [what, clean(str(error))])))]
 
 
-def heading(text: str) -> Fragments:
-    """A line that stands above what it speaks of."""
-    return [("gap", f"── {clean(text)} ──")]
-
-
 def member_list(room: str, names: Iterable[str]) -> Fragments:
     """Who is in a room."""
     shown = sorted(map(shown_name, names))

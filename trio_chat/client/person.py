@@ -40,10 +40,9 @@ from trio_chat.client.notices import (
     warning,
 )
 from trio_chat.client.plain import race
-from trio_chat.client.screen import Screen
 from trio_chat.client.speech import Speech, messages, short
 from trio_chat.client.status import SLOW
-from trio_chat.client.view import View
+from trio_chat.client.surface import Surface
 from trio_chat.errors import BadName, ChatError, NotInRoom, Refused, WireError
 from trio_chat.names import parse_name
 
@@ -88,7 +87,7 @@ class Person:
     """
 
     chat: Chat
-    screen: Screen
+    screen: Surface
     journal: Journal
     display: Display = field(init=False)
     speech: Speech = field(init=False)
@@ -104,7 +103,9 @@ class Person:
     def __attrs_post_init__(self) -> None:
         me, lists = self.chat.name, self.journal.wishes
         attention = Attention(me, *(lists.setdefault(kind, set()) for kind in commands.WISHES))
-        self.display = Display(self.screen, self.journal, Buffers(attention), View(me))
+        self.display = Display(
+            self.screen, self.journal, Buffers(attention), self.screen.make_view(me)
+        )
         self.speech = Speech(self.chat, self.screen, self.journal)
         self._know_welcome()
         self._wants, self._wanted = trio.open_memory_channel(WAITING)

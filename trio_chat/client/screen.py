@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from os.path import commonprefix
-from typing import Literal, TypeVar, assert_never
+from typing import TypeVar
 
 import trio
 from attrs import define, field, frozen
@@ -34,6 +34,8 @@ from trio_chat.client.lifeline import State
 from trio_chat.client.notices import notice
 from trio_chat.client.notify import notification
 from trio_chat.client.status import status_line
+from trio_chat.client.surface import Keys, complete_nothing, state_text, take_nothing
+from trio_chat.client.view import View
 from trio_chat.client.wrap import Fragments, clip, fit
 
 STYLE = Style.from_dict(COLOURS)
@@ -50,18 +52,7 @@ PENDING_LINES = 5
 
 HINT = "Ctrl-D or /quit leaves"
 
-Keys = Literal["emacs", "vi"]
-"""Whose keys edit what is typed."""
-
 T = TypeVar("T")
-
-
-def _take_nothing(_: str) -> bool:
-    return True
-
-
-def _complete_nothing(_: str) -> Sequence[str]:
-    return ()
 
 
 @frozen
@@ -77,16 +68,13 @@ class _Pending:
 class Screen:
     """A prompt that never goes away, and text above it.
 
-    `room`, `state`: what the prompt says. `take`: called in trio with each line that is
-    typed; False leaves it in the prompt. `press`: likewise, with what a key stands for.
-    `complete`: likewise, with the text before the cursor; returns what it may become. None
-    of them may wait. `typed`: what was typed in
-    earlier runs. `keys`: whose keys edit what is typed.
+    A `Surface`, whose `take`, `press` and `complete` are called in trio. `room`, `state`:
+    what the prompt says. `keys`: whose keys edit what is typed.
     """
 
-    take: Callable[[str], bool] = _take_nothing
-    press: Callable[[str], bool] = _take_nothing
-    complete: Callable[[str], Sequence[str]] = _complete_nothing
+    take: Callable[[str], bool] = take_nothing
+    press: Callable[[str], bool] = take_nothing
+    complete: Callable[[str], Sequence[str]] = complete_nothing
     keys: Keys = "emacs"
     typed: Sequence[str] = ()
     room: str | None = field(default=None, init=False)
@@ -105,6 +93,10 @@ class Screen:
     def columns(self) -> int:
         """The cells of a line."""
         return max(1, get_app_session().output.get_size().columns)
+
+    def make_view(self, me: str) -> View:
+        """Columns, and lines that are broken where they have to be."""
+        return View(me)
 
     async def run(self) -> None:
         """Show the prompt until cancelled, or until the terminal is gone."""
@@ -167,7 +159,7 @@ class Screen:
         self.state = state
         self.lag = None
         self._refresh()
-        text = _state_text(state)
+        text = state_text(state)
         if text:
             self.tell([("lost", text)])
 
@@ -416,17 +408,3 @@ def _break_line(event: KeyPressEvent) -> None:
 
 def _is_empty() -> bool:
     return not get_app().current_buffer.text
-
-
-def _state_text(state: State) -> str:
-    match state:
-        case State.CONNECTED:
-            return ""
-        case State.RECONNECTING:
-            return "the connection is lost; reconnecting …"
-        case State.RESUMED:
-            return "connected again; what was missed follows"
-        case State.AFRESH:
-            return "connected again, but the server has another history now"
-        case _:
-            assert_never(state)

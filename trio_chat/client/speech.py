@@ -11,7 +11,7 @@ from trio_chat.client.clean import clean
 from trio_chat.client.commands import sayable
 from trio_chat.client.journal import Journal, Unsent
 from trio_chat.client.notices import notice
-from trio_chat.client.screen import Screen
+from trio_chat.client.surface import Surface
 from trio_chat.errors import Refused, WireError
 
 SHOWN_OF_A_TEXT = 60
@@ -27,7 +27,7 @@ class Speech:
     """
 
     chat: Chat
-    screen: Screen
+    screen: Surface
     journal: Journal
     left: list[Unsent] = field(init=False)
 

@@ -6,11 +6,11 @@ from trio_chat.client.chat import Chat
 from trio_chat.client.journal import Journal
 from trio_chat.client.person import Person
 from trio_chat.client.plain import race, show_all
-from trio_chat.client.screen import Screen
+from trio_chat.client.surface import Surface
 
 
 async def run_terminal(
-    chat: Chat, room: str, *, screen: Screen | None = None, journal: Journal | None = None
+    chat: Chat, room: str, *, screen: Surface, journal: Journal | None = None
 ) -> None:
     """Join `room`, show what happens in the chat and do what is typed, until the person
     leaves with `/quit`, `quit` or Ctrl-D.
@@ -21,7 +21,6 @@ async def run_terminal(
 
     Raises what the join is refused with, and `LinkLost`.
     """
-    screen = screen or Screen()
     person = Person(chat, screen, journal or Journal())
     await person.join(room)
     await race(screen.run, partial(show_all, chat, person.show), person.obey)

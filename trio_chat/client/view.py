@@ -11,7 +11,7 @@ from typing import assert_never
 from attrs import define, field
 
 from trio_chat.client.clean import clean
-from trio_chat.client.notices import heading, join_lines, name_style, notice, shown_name
+from trio_chat.client.notices import join_lines, name_style, notice, shown_name
 from trio_chat.client.wrap import Fragments, cells, clip, fit, plain, wrap
 from trio_chat.messages import Event, Gap, Join, Leave, Page, Say
 
@@ -27,8 +27,6 @@ DAY_COLUMNS = 36
 
 ANNOUNCED_COLUMNS = 500
 """The most cells of an announcement on a line without bound."""
-
-NEW = "──── new ────"
 
 
 @define(eq=False)
@@ -53,7 +51,11 @@ class View:
         `is_first_new`: with a line above it. `calls`: it is for oneself in particular.
         """
         lines = self._lines(item, calls=calls)
-        return [("new", f"{NEW}\n"), *lines] if is_first_new else lines
+        return [("new", f"{plain(self.rule('new'))}\n"), *lines] if is_first_new else lines
+
+    def rule(self, text: str) -> Fragments:
+        """A line that stands above what it speaks of."""
+        return [("gap", f"── {clean(text)} ──")]
 
     def page(self, page: Page) -> Fragments:
         """A page of what happened earlier, with its own dates and a frame around it."""
@@ -65,9 +67,9 @@ class View:
         end = f"that was earlier in {room}{'; /history for more' * page.more}"
         shown = join_lines(
             [
-                fit(heading(f"earlier in {room}"), self.columns),
+                fit(self.rule(f"earlier in {room}"), self.columns),
                 *map(self.show, items),
-                fit(heading(end), self.columns),
+                fit(self.rule(end), self.columns),
             ]
         )
         self._day = now
@@ -97,7 +99,7 @@ class View:
                 body = " ⏎ ".join(clean(post.text, lines=True).split("\n"))
                 return f"{stamp} {by}: {body}"
             case Join() | Leave():
-                return f"{stamp} * {by} {_moved(post)}"
+                return f"{stamp} * {by} {moved(post)}"
             case _:
                 assert_never(post)
 
@@ -106,7 +108,7 @@ class View:
             case Event():
                 return self._event(item, calls=calls)
             case Gap():
-                return fit(heading(_gap(item)), self.columns)
+                return fit(self.rule(_gap(item)), self.columns)
             case _:
                 assert_never(item)
 
@@ -121,7 +123,7 @@ class View:
     def _day_line(self, at: datetime) -> Fragments:
         is_wide = self.columns >= DAY_COLUMNS
         day = f"{at:%A}, {at.day} {at:%B %Y}" if is_wide else f"{at:%Y-%m-%d}"
-        return [("day", f"── {day} ──")]
+        return [("day", plain(self.rule(day)))]
 
     def _post(self, event: Event, time: tuple[str, str], by: str, *, calls: bool) -> Fragments:
         post = event.message
@@ -159,7 +161,7 @@ class View:
         who = "you" if by == self.me else by
         first: Fragments = [time, (style, f"{arrow:>{self._width}}   ")]
         below = [("", " " * cells(plain(first)))]
-        text = [(style, f"{who} {_moved(post)}")]
+        text = [(style, f"{who} {moved(post)}")]
         if self.columns - cells(plain(first)) < TEXT_COLUMNS:
             first, below = [time, (style, f"{arrow} ")], [("", " " * 4)]
         return wrap(text, self.columns, first, below)
@@ -193,7 +195,8 @@ def clip_line(line: Fragments, columns: int) -> Fragments:
     return clipped
 
 
-def _moved(post: Join | Leave) -> str:
+def moved(post: Join | Leave) -> str:
+    """What somebody did who came or went."""
     match post:
         case Join():
             verb = "joined"
