@@ -214,7 +214,7 @@ class FakeChat:
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
         await self._note("rooms", "")
-        return (RoomInfo("lobby", 2, 7),)
+        return (RoomInfo("lobby", 2, 7), RoomInfo("den", 1, 2))
 
     async def history(
         self, room: str, *, before: int | None, limit: int, after: int | None = None
@@ -312,6 +312,10 @@ async def test_tab_completes(desk: Desk) -> None:
         await desk.until(lambda: desk.chat.said == ["bartholomew: yes"])
         desk.type("/h\t\t")
         await desk.see("/help  /highlight  /history")
+        desk.type(CTRL_U, "/leave", ENTER, "/rooms", ENTER)
+        await desk.see("1 here")
+        desk.type("/join de\t", ENTER)
+        await desk.until(lambda: ("join", "den") in desk.chat.asked)
 
 
 # ---------------------------------------------------------------- commands

@@ -59,6 +59,9 @@ REPLAY_WITHIN = 1.0
 """Seconds to wait for what happened before one came: a warning above it would be off the
 screen before it was read."""
 
+ROOMS_KNOWN = 1000
+"""The most rooms that are offered for completion."""
+
 AROUND = 10
 """Events before the one that is jumped to."""
 
@@ -92,6 +95,7 @@ class Person:
     display: Display = field(init=False)
     speech: Speech = field(init=False)
     _target: str | None = field(default=None, init=False)  # where the next text will belong
+    _known: set[str] = field(factory=set, init=False)  # rooms, for completion
     _unsure: int = field(default=0, init=False)  # that wait, and on which the target depends
     _wants: trio.MemorySendChannel[_Want] = field(init=False)
     _wanted: trio.MemoryReceiveChannel[_Want] = field(init=False)
@@ -199,7 +203,8 @@ class Person:
     def complete(self, before: str) -> Sequence[str]:
         """What the text before the cursor may become."""
         mine = self.buffers.rooms
-        return commands.complete(before, self.buffers.names, mine, mine)
+        known = self._known | set(mine)
+        return commands.complete(before, self.buffers.names, map(clean, known), mine)
 
     async def show(self, batch: list[Item]) -> None:
         """Show what happened."""
@@ -330,9 +335,7 @@ class Person:
             case Exit(room):
                 await self._leave(self._which(room))
             case ListRooms():
-                await self.display.say(
-                    room_list(await self.chat.rooms(), self.buffers.numbers())
-                )
+                await self._list_rooms()
             case ListMembers(room):
                 await self._list_members(self._which(room))
             case ShowEarlier(count):
@@ -392,6 +395,11 @@ class Person:
     async def _leave(self, room: str) -> None:
         await self.chat.leave(room)
         await self.display.close(room)
+
+    async def _list_rooms(self) -> None:
+        rooms = await self.chat.rooms()
+        self._known = {info.room for info in rooms[:ROOMS_KNOWN]}
+        await self.display.say(room_list(rooms, self.buffers.numbers()))
 
     async def _list_members(self, room: str) -> None:
         names = await self.chat.who(room)
