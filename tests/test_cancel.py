@@ -19,7 +19,6 @@ from trio_chat.client.chat import open_chat
 from trio_chat.client.link import Link
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Event, Hello, Join, Leave, RoomInfo, Say, Welcome
-from trio_chat.outbox import Outbox
 from trio_chat.sequencer import COME_BACK_WITHIN
 from trio_chat.server import GRACE, Server
 from trio_chat.session import Settings
@@ -54,7 +53,7 @@ class House:
         await trio.lowlevel.checkpoint()
         ours, theirs = memory_stream_pair()
         self.streams += [ours, theirs]
-        self.sessions.start_soon(self.server.converse, theirs, Outbox())
+        self.sessions.start_soon(self.server.answer, theirs)
         return ours
 
 

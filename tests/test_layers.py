@@ -22,7 +22,8 @@ LAYERS = [
     {"batch", "questions"},
     {"sequencer"},
     {"session"},
-    {"doors", "doors.lines"},
+    {"doors", "doors.tongue", "doors.tcp"},
+    {"doors.front"},
     {"server"},
     {"client", "client.clean", "client.colours"},
     {"client.wrap"},
@@ -64,6 +65,7 @@ NO_IO = {
     "rules",
     "schema",
     "pacing",
+    "doors.tongue",
     "client.attention",
     "client.buffers",
     "client.colours",
@@ -166,6 +168,6 @@ def test_the_client_knows_nothing_of_the_server(path: Path) -> None:
 def test_a_violation_would_be_seen(tmp_path: Path) -> None:
     module = tmp_path / "wire.py"
     module.write_text(
-        "from trio_chat import session\nfrom trio_chat.doors.lines import x\nimport trio\n"
+        "from trio_chat import session\nfrom trio_chat.doors.tcp import x\nimport trio\n"
     )
-    assert imports(module) == ({"session", "doors.lines"}, {"trio"})
+    assert imports(module) == ({"session", "doors.tcp"}, {"trio"})

@@ -15,7 +15,7 @@ from tests.conftest import Peer
 from trio_chat import LinkLost, SetupError
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.client.link import Link
-from trio_chat.doors import lines
+from trio_chat.doors import tcp
 from trio_chat.errors import ServerFull
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
@@ -31,7 +31,6 @@ from trio_chat.messages import (
     Say,
     Welcome,
 )
-from trio_chat.outbox import Outbox
 from trio_chat.server import GRACE, RETRY, SPARE_FILES, Doorstep, Server, most_connections
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
@@ -148,23 +147,21 @@ def test_the_port_of_a_client_is_that_of_a_server() -> None:
 async def test_sockets_are_set_up_to_notice_the_dead_and_to_hold_little() -> None:
     options: dict[str, int] = {}
 
-    async def converse(stream: trio.abc.Stream, outbox: Outbox) -> None:
-        assert isinstance(stream, trio.SocketStream)
-        tcp = socket.IPPROTO_TCP
+    async def look(stream: trio.SocketStream) -> None:
+        level = socket.IPPROTO_TCP
         options["sndbuf"] = int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
         options["keepalive"] = int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-        options["nodelay"] = int(stream.getsockopt(tcp, socket.TCP_NODELAY))
+        options["nodelay"] = int(stream.getsockopt(level, socket.TCP_NODELAY))
         if sys.platform == "linux":
-            options["idle"] = int(stream.getsockopt(tcp, socket.TCP_KEEPIDLE))
-            options["interval"] = int(stream.getsockopt(tcp, socket.TCP_KEEPINTVL))
-            options["probes"] = int(stream.getsockopt(tcp, socket.TCP_KEEPCNT))
-            options["timeout"] = int(stream.getsockopt(tcp, socket.TCP_USER_TIMEOUT))
-        outbox.cut()
+            options["idle"] = int(stream.getsockopt(level, socket.TCP_KEEPIDLE))
+            options["interval"] = int(stream.getsockopt(level, socket.TCP_KEEPINTVL))
+            options["probes"] = int(stream.getsockopt(level, socket.TCP_KEEPCNT))
+            options["timeout"] = int(stream.getsockopt(level, socket.TCP_USER_TIMEOUT))
         await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
-        listeners = await lines.listen("127.0.0.1", 0)
-        nursery.start_soon(lines.serve_lines, listeners, converse, nursery)
+        listeners = await tcp.listen("127.0.0.1", 0)
+        nursery.start_soon(tcp.serve, listeners, look, nursery)
         host, port = listeners[0].socket.getsockname()
         async with await trio.open_tcp_stream(host, port) as stream:
             assert await stream.receive_some() == b""
@@ -172,7 +169,7 @@ async def test_sockets_are_set_up_to_notice_the_dead_and_to_hold_little() -> Non
 
     assert options["keepalive"] == 1
     assert options["nodelay"] == 1
-    assert options["sndbuf"] <= 2 * lines.SEND_BUFFER_BYTES
+    assert options["sndbuf"] <= 2 * tcp.SEND_BUFFER_BYTES
     if sys.platform == "linux":
         assert options["idle"] + options["interval"] * options["probes"] == 45
         assert options["timeout"] == 45_000

@@ -6,14 +6,15 @@ import sys
 import trio
 from attrs import define, field, frozen
 
-from trio_chat.doors.lines import listen, serve_lines
+from trio_chat.doors.front import Front
+from trio_chat.doors.tcp import listen, serve
 from trio_chat.errors import ServerFull
 from trio_chat.history import History
 from trio_chat.messages import Error, Goodbye
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
-from trio_chat.session import Session, Settings
+from trio_chat.session import Arrival, Session, Settings
 from trio_chat.wire import SERVER
 
 GRACE = 3.0
@@ -60,6 +61,8 @@ class Server:
     settings: Settings = field(factory=Settings)
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
+    _front: Front = field(init=False)
+    _links: int = field(default=0, init=False)
     _sessions: set[Session] = field(factory=set, init=False)
     _capacity: int = field(factory=most_connections, init=False)
     _closing: trio.Event = field(factory=trio.Event, init=False)
@@ -67,6 +70,7 @@ class Server:
     def __attrs_post_init__(self) -> None:
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
+        self._front = Front(self._converse)
 
     def close(self) -> None:
         """Begin to close: nobody new comes in, whoever is there hears a goodbye."""
@@ -93,22 +97,35 @@ class Server:
             house.start_soon(self.history.maintain)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
-                    doors.start_soon(serve_lines, listeners, self.converse, sessions)
+                    doors.start_soon(serve, listeners, self.answer, sessions)
                     task_status.started(Doorstep(addresses, sessions))
                     await self._closing.wait()
                     doors.cancel_scope.cancel(reason="closing")
-                log.info("closing", extra={"links": len(self._sessions)})
+                log.info("closing", extra={"links": self._links})
+                self._front.close()
                 for session in self._sessions:
                     session.say_goodbye(_GOODBYE)
                 sessions.cancel_scope.deadline = trio.current_time() + GRACE
             house.cancel_scope.cancel(reason="closed")
 
-    async def converse(self, stream: trio.abc.Stream, outbox: Outbox) -> None:
-        """Serve one connection to its end."""
-        if len(self._sessions) >= self._capacity:
+    async def answer(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection, whatever it speaks, to its end."""
+        if self._links >= self._capacity:
             await _turn_away(stream)
             return
-        session = Session(stream, outbox, self._hub, self._sequencer, self.settings)
+        self._links += 1
+        try:
+            await self._front.answer(stream)
+        except Exception:
+            log.exception("bug: a connection died")
+        finally:
+            self._links -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _converse(
+        self, stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival
+    ) -> None:
+        session = Session(stream, outbox, self._hub, self._sequencer, self.settings, arrival)
         if self._closing.is_set():
             session.say_goodbye(_GOODBYE)
         self._sessions.add(session)

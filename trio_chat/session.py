@@ -97,6 +97,16 @@ class Settings:
         )
 
 
+@frozen
+class Arrival:
+    """How a connection came: `at` which time, in trio's; from which `address`, unless over
+    memory; `heard`: what was read of it, to see what it speaks."""
+
+    at: float = field(factory=trio.current_time)
+    address: str | None = None
+    heard: bytes = field(default=b"", repr=False)
+
+
 @define(eq=False)
 class Session:
     """The conversation on `stream`. What a peer does wrong never gets out of `run`."""
@@ -106,6 +116,7 @@ class Session:
     hub: Hub
     sequencer: Sequencer
     settings: Settings
+    arrival: Arrival
     number: int = field(factory=lambda: next(_numbers), init=False)
     _lines: LineBuffer = field(factory=LineBuffer, init=False)
     _pace: Pace = field(init=False)
@@ -163,7 +174,7 @@ class Session:
     # ------------------------------------------------------------ the reader
 
     async def _listen(self) -> None:
-        self._listening.deadline = trio.current_time() + HELLO_WITHIN
+        self._listening.deadline = self.arrival.at + HELLO_WITHIN
         with self._listening:
             await self._converse()
         last_word = self._last_word() if self._listening.cancelled_caught else None
@@ -181,7 +192,8 @@ class Session:
 
     async def _converse(self) -> None:
         """Hear and answer until the peer has said all, or makes no sense any more."""
-        while chunk := await self._receive():
+        chunk = self.arrival.heard
+        while chunk := chunk or await self._receive():
             try:
                 for line in self._lines.feed(chunk):
                     await self._hear(line)
@@ -189,6 +201,7 @@ class Session:
                 await self._reply_to(error)
                 return
             await self._submit()
+            chunk = b""
         for line in self._lines.end():
             await self._hear(line)
         await self._submit()

@@ -12,7 +12,6 @@ from trio_chat.errors import LinkLost
 from trio_chat.history import History
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Hello
-from trio_chat.outbox import Outbox
 from trio_chat.server import Doorstep, Server
 from trio_chat.session import Settings
 
@@ -54,8 +53,9 @@ class RunningServer:
         return ours
 
     def serve(self, stream: trio.abc.Stream) -> None:
-        """Let the server converse over `stream`: one that is slow, or cuts, or lies."""
-        self._doorstep.nursery.start_soon(self._server.converse, stream, Outbox())
+        """Let the server answer `stream` as what comes through its port: one that is slow,
+        or cuts, or lies."""
+        self._doorstep.nursery.start_soon(self._server.answer, stream)
 
     def close(self) -> None:
         """Close the server, as a signal would: everybody hears a goodbye."""

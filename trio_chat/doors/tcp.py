@@ -1,4 +1,4 @@
-"""JSON lines over TCP: the door that anybody can use with `nc`."""
+"""TCP: how it is listened on, how its sockets are set up, and written to at once."""
 
 import os
 import socket
@@ -9,9 +9,8 @@ from functools import partial
 import trio
 
 from trio_chat.errors import SetupError
-from trio_chat.outbox import Outbox
 
-Converse = Callable[[trio.abc.Stream, Outbox], Awaitable[None]]
+Answer = Callable[[trio.SocketStream], Awaitable[None]]
 """What is done with a connection; must not raise."""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 15, 10, 3
@@ -31,22 +30,22 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
         raise SetupError(f"can't listen on {host}:{port}: {exc.strerror or exc}") from exc
 
 
-async def serve_lines(
-    listeners: list[trio.SocketListener], converse: Converse, sessions: trio.Nursery
+async def serve(
+    listeners: list[trio.SocketListener], answer: Answer, sessions: trio.Nursery
 ) -> None:
-    """Serve until cancelled; conversations run in `sessions` and may last longer."""
+    """Serve until cancelled; connections are answered in `sessions` and may last longer."""
     await trio.serve_listeners(
-        partial(_answer_door, converse), listeners, handler_nursery=sessions
+        partial(_answer_door, answer), listeners, handler_nursery=sessions
     )
 
 
-async def _answer_door(converse: Converse, stream: trio.SocketStream) -> None:
+async def _answer_door(answer: Answer, stream: trio.SocketStream) -> None:
     try:
         _set_options(stream)
     except OSError:
         await trio.aclose_forcefully(stream)  # gone before it was let in
         return
-    await converse(stream, Outbox(_direct_write(stream)))
+    await answer(stream)
 
 
 def _set_options(stream: trio.SocketStream) -> None:
@@ -62,8 +61,9 @@ def _set_options(stream: trio.SocketStream) -> None:
         stream.setsockopt(tcp, socket.TCP_USER_TIMEOUT, patience * 1000)
 
 
-def _direct_write(stream: trio.SocketStream) -> Callable[[bytes], int] | None:
-    if sys.platform == "win32":
+def direct_write(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
+    """What an outbox writes with at once; None where that is not possible."""
+    if sys.platform == "win32" or not isinstance(stream, trio.SocketStream):
         return None  # os.write takes no sockets there
     return partial(_write_now, stream.socket.fileno())
 

@@ -1,0 +1,85 @@
+"""One port: the first bytes decide, none of them is lost, and one clock runs."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests.conftest import Dial
+from trio_chat import errors
+from trio_chat.messages import Error, Hello, Welcome
+from trio_chat.server import SPARE_FILES, most_connections
+from trio_chat.session import HELLO_WITHIN
+from trio_chat.testing import RunningServer, running_server
+from trio_chat.wire import CLIENT
+
+
+@pytest.mark.parametrize("start", [b"", b" ", b"\r "])
+async def test_a_hello_may_come_byte_by_byte(dial: Dial, start: bytes) -> None:
+    peer = await dial()
+    for byte in start + CLIENT.encode(Hello("alice")):
+        await peer.tell_bytes(bytes([byte]))
+        await wait_all_tasks_blocked()
+    assert (await peer.hear(Welcome)).name == "alice"
+
+
+@pytest.mark.parametrize(
+    "heard", [b"\x00", b"SSH-2.0-x", b"NICK eve\r\nUSER eve 0 * :eve\r\n", b"\x16\x03\x01\x02"]
+)
+async def test_what_is_not_spoken_here_is_refused_at_once(dial: Dial, heard: bytes) -> None:
+    peer = await dial()
+    await peer.tell_bytes(heard)
+    assert (await peer.hear(Error)).code == "not_json"
+    with pytest.raises(errors.LinkLost):
+        await peer.link.receive()
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("first", [b"{", b"G", b"\n"])
+async def test_the_clock_of_the_hello_runs_from_the_connection(
+    dial: Dial, first: bytes
+) -> None:
+    peer = await dial()
+    await trio.sleep(HELLO_WITHIN - 1)
+    await peer.tell_bytes(first)
+    error = await peer.hear(Error)
+    assert error.code == ("not_json" if first == b"\n" else "no_hello")
+    assert trio.current_time() == HELLO_WITHIN - (first == b"\n")
+
+
+@pytest.mark.parametrize("first", [b"", b"G"])
+async def test_who_ends_before_it_is_known_is_let_go(
+    server: RunningServer, first: bytes
+) -> None:
+    stream = await server.dial()
+    await stream.send_all(first)
+    assert isinstance(stream, trio.abc.HalfCloseableStream)
+    await stream.send_eof()
+    await stream.receive_some()
+    assert await stream.receive_some() == b""
+    assert trio.current_time() == 0
+
+
+async def test_who_has_said_nothing_yet_counts_too(
+    virtual_time: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.server.SPARE_FILES", SPARE_FILES + most_connections() - 2)
+    async with running_server() as server:
+        silent = [await server.dial() for _ in range(2)]
+        with pytest.raises(errors.ServerFull):
+            await server.connect(name="alice").__aenter__()
+        await silent[0].aclose()
+        await wait_all_tasks_blocked()
+        async with server.connect(name="alice"):
+            pass
+
+
+async def test_a_bug_at_the_door_is_logged_and_the_server_stands(
+    dial: Dial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("trio_chat.doors.front.address_of", lambda _stream: 1 / 0)
+        peer = await dial()
+        with pytest.raises(errors.LinkLost):
+            await peer.link.receive()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    await (await dial()).enter("alice", "lobby")
