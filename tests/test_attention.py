@@ -28,10 +28,37 @@ def said(text: str, by: str = "bob", room: str = "lobby") -> Event:
         ("the release is out", True),
         ("a.c", True),
         ("abc", False),
+        ("bobs", False),
+        ("bob-c", True),
     ],
 )
 def test_ones_name_and_words_call_where_they_are_words(text: str, *, calls: bool) -> None:
-    assert Attention("alice", {"the release", "a.c"}).calls(said(text)) is calls
+    words = {"the release", "a.c", "bob", "bob-c"}
+    assert Attention("alice", words).calls(said(text)) is calls
+
+
+@pytest.mark.parametrize(
+    ("me", "text", "calls"),
+    [
+        ("jürgen", "JÜRGEN?", True),
+        ("jürgen", "Ju\u0308rgen?", True),
+        ("jürgen", "jürgens", False),
+        ("jürgen", "jurgen", False),
+        ("ольга", "где Ольга?", True),
+        ("ольга", "Ольгадар", False),
+        ("नेह", "नेहा कहाँ है", False),
+        ("नेह", "नेह कहाँ है", True),
+        ("עמית", "שלום עמית", True),
+        ("王明", "你好王明你在吗", True),
+        ("山田", "山田さん、どうぞ", True),
+        ("김철수", "김철수는 어디에", True),
+        ("สมชาย", "คุณสมชายอยู่ไหน", True),
+    ],
+)
+def test_a_name_of_any_script_calls_as_it_stands_in_a_text(
+    me: str, text: str, *, calls: bool
+) -> None:
+    assert Attention(me).calls(said(text)) is calls
 
 
 def test_nobody_calls_oneself_and_who_is_ignored_or_in_a_muted_room_calls_nobody() -> None:

@@ -84,6 +84,8 @@ COMMAND_LINE = {"ending", "serving", "talking", "programs", "upkeep", "bench.com
 ONLY_IN = {
     "cattrs": {"wire"},
     "orjson": {"wire"},
+    "precis_i18n": {"names"},
+    "confusable_homoglyphs": {"names"},
     "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
     "prompt_toolkit": {"client.screen"},
     "wcwidth": {"client.wrap"},

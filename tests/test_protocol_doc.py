@@ -11,7 +11,7 @@ import pytest
 from trio_chat.errors import BY_CODE
 from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import ID_CHARS, VERSION, Limits, Post, Reply, Request
-from trio_chat.names import NAME_CHARS
+from trio_chat.names import NAME_BYTES, NAME_CHARS
 from trio_chat.pacing import BURST, RATE
 from trio_chat.rooms import NEWEST
 from trio_chat.rules import TEXT_BYTES
@@ -147,6 +147,7 @@ def test_no_code_and_no_class_is_named_that_is_none() -> None:
         f"at most {TEXT_BYTES:,} bytes",
         f"at most {ID_CHARS} characters",
         f"up to {NAME_CHARS - 1} letters",
+        f"at most {NAME_BYTES} bytes in UTF-8",
         f"within {HELLO_WITHIN:.0f} seconds",
         f"for {STUCK:.0f} seconds ({PIECE_BYTES // 1024} KiB",
         f"its rooms for {COME_BACK_WITHIN:.0f} seconds",

@@ -43,7 +43,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     limits = dict(re.findall(r"^\| ([a-z ]+) \| (.*?) \|", README, re.MULTILINE))
     assert limits["a line"] == f"{framing.LINE_BYTES // 1024} KiB"
     assert limits["a text"] == f"{rules.TEXT_BYTES // 1024} KiB"
-    assert limits["a name"] == f"{names.NAME_CHARS} characters"
+    assert limits["a name"] == f"{names.NAME_CHARS} characters, {names.NAME_BYTES} bytes"
     assert limits["time for the hello"] == f"{session.HELLO_WITHIN:.0f} s"
     assert limits["rooms of a connection"] == f"{rules.ROOMS_EACH}"
     assert limits["rooms of a server"] == f"{rules.ROOMS_IN_ALL:,}"

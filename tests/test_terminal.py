@@ -361,7 +361,7 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
     [
         ("/jion x", "did you mean /join?"),
         ("/join", "/join ROOM"),
-        ("/join Ünited", "a name is a letter"),
+        ("/join 4you", "a name is a letter"),
         ("/join locked", "you can't"),
         ("refuse me", "not said: refuse me: too \ufffd[2J long"),
         ("x" * 101, "a text may have 100 bytes"),

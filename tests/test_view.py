@@ -108,6 +108,16 @@ def test_names_stand_in_a_column_that_grows(view: View) -> None:
     assert shown(view, event("hi", "bob")).index("│") == 23
 
 
+def test_names_of_wide_letters_stand_in_the_column(view: View) -> None:
+    assert shown(view, event("hi", "王明")) == "12:00   王明 │ hi"
+
+
+def test_a_name_that_is_written_from_the_right_stays_in_its_place(view: View) -> None:
+    """Or a terminal that knows how draws the bar and the number between two such words."""
+    assert shown(view, event("5 עוגות", "עמית")) == "12:00   עמית\u200e │ 5 עוגות"
+    assert "עמית\u200e │ " in plain(view.announce(event("5 עוגות", "עמית")))
+
+
 @pytest.mark.parametrize(
     ("post", "by", "text", "style"),
     [
@@ -298,6 +308,15 @@ def test_members_and_rooms_are_listed() -> None:
         " 1 lobby  2 here, 30 events, 3 unread",
     ]
     assert "/join" in plain(room_list([], {}))
+
+
+def test_rooms_with_wide_names_stand_in_columns() -> None:
+    rooms = [RoomInfo("lobby", 2, 30), RoomInfo("王明", 1, 4), RoomInfo("גן", 1, 4)]
+    assert plain(room_list(rooms, {})).split("\n") == [
+        "   lobby  2 here, 30 events",
+        "   גן\u200e     1 here, 4 events",
+        "   王明   1 here, 4 events",
+    ]
 
 
 def test_parts_stand_on_lines_of_their_own() -> None:

@@ -97,7 +97,7 @@ class Hello:
     """The first line of a connection: who is there.
 
     `name`: 1 to 32 characters: a letter, then letters, digits, - and _; upper case is
-    folded.
+    folded. The letters may be of any script in everyday use, but only of one.
     `v`: the version of the protocol that the client speaks.
     `token`: that of the last welcome; it proves that one comes back under one's own name.
     `password`: for names that are registered; none can be yet.

@@ -26,6 +26,7 @@ from trio_chat.client.chat import connect as open_chat
 from trio_chat.client.commands import sayable
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import make_printer, print_until
+from trio_chat.client.wrap import cells
 from trio_chat.config import LOCAL, PROGRAM, VERSION, Address, Flag, ServerAddress
 from trio_chat.ending import report_to_program, require_stdout, write_out
 from trio_chat.errors import (
@@ -41,7 +42,7 @@ from trio_chat.errors import (
 )
 from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import Ack, Members, Page, RoomList
-from trio_chat.names import parse_name
+from trio_chat.names import NAME_CHARS, parse_name
 from trio_chat.talking import tell_state
 from trio_chat.wire import MAX_INT, SERVER
 
@@ -226,7 +227,9 @@ async def rooms(*, server: ServerAddress = LOCAL, json: Json = False) -> int:
         async with _connect(server, _passing_name("rooms"), patience=PATIENCE) as chat:
             known = await chat.rooms()
         lines = [
-            f"{room.room:32} {room.members:5} here {room.head:10} events" for room in known
+            f"{room.room}{' ' * (NAME_CHARS - cells(room.room))}"
+            f" {room.members:5} here {room.head:10} events"
+            for room in known
         ]
         write_out([SERVER.encode(RoomList(known))] if json else _encoded(lines))
 

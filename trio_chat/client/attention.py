@@ -1,8 +1,8 @@
 """What is worth looking up for, and what is not. No I/O."""
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
+from unicodedata import category, normalize
 
 from attrs import define, field
 
@@ -38,12 +38,32 @@ class Attention:
             return False
         if not self.counts(item) or item.message.room in self.muted:
             return False
-        words = frozenset({self.me, *self.highlights})
-        return _pattern(words).search(item.message.text) is not None
+        text = normalize("NFC", item.message.text)
+        return any(_is_in(text, word) for word in {self.me, *self.highlights})
 
 
-@lru_cache(16)
-def _pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """Any of these as a word of its own, in upper or lower case."""
-    either = "|".join(map(re.escape, sorted(words)))
-    return re.compile(rf"(?<![\w-])(?:{either})(?![\w-])", re.IGNORECASE)
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff"
+    r"\U00020000-\U0003ffff]"
+)
+"""Letters of South-East and East Asia. There a text has no spaces between its words, or
+a word has its particles at its end, as in Korean: so a name calls wherever it stands."""
+
+
+def _is_in(text: str, word: str) -> bool:
+    """Does it stand in the text as a word of its own, in upper or lower case?"""
+    return any(_is_alone(match) for match in _pattern(word).finditer(text))
+
+
+@lru_cache(256)
+def _pattern(word: str) -> re.Pattern[str]:
+    return re.compile(re.escape(normalize("NFC", word)), re.IGNORECASE)
+
+
+def _is_alone(match: re.Match[str]) -> bool:
+    if _UNSPACED.search(match[0]):
+        return True
+    start, end = match.span()
+    around = match.string[max(0, start - 1) : start] + match.string[end : end + 1]
+    # To Python a mark, as a vowel of Hindi is one, is no part of a word.
+    return not any(c.isalnum() or c in "_-" or category(c)[0] == "M" for c in around)

@@ -1,11 +1,12 @@
 """What the program itself has to say, as fragments. No I/O."""
 
 from collections.abc import Iterable, Mapping
+from unicodedata import bidirectional
 from zlib import crc32
 
 from trio_chat.client.clean import clean
 from trio_chat.client.commands import usages
-from trio_chat.client.wrap import Fragments
+from trio_chat.client.wrap import Fragments, cells
 from trio_chat.errors import ChatError
 from trio_chat.messages import RoomInfo
 from trio_chat.names import NAME_CHARS
@@ -13,11 +14,21 @@ from trio_chat.names import NAME_CHARS
 NAME_COLOURS = 12
 """Styles for names: `name-0`, `name-1` …; more of them could not be told apart."""
 
+LEFT_TO_RIGHT = "\u200e"
+"""Looks like nothing and counts as a Latin letter."""
+
 
 def shown_name(raw: str) -> str:
     """A name, of a person or a room, from a server that may lie."""
     name = clean(raw)
     return name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}…"
+
+
+def in_place(name: str) -> str:
+    """A name that is shown, in front of what must not change places with it: a terminal
+    that knows Hebrew and Arabic writes them, and the numbers behind them, from the right."""
+    is_from_right = any(bidirectional(char) in ("R", "AL") for char in name)
+    return f"{name}{LEFT_TO_RIGHT}" if is_from_right else name
 
 
 def name_style(name: str) -> str:
@@ -53,14 +64,15 @@ def room_list(rooms: Iterable[RoomInfo], mine: Mapping[str, tuple[int, int]]) ->
     """Which rooms there are; `mine`: the number of each of one's own, and how much in it is
     unread."""
     rooms = sorted(rooms, key=lambda info: info.room)
-    width = max((len(shown_name(info.room)) for info in rooms), default=0)
+    width = max((cells(shown_name(info.room)) for info in rooms), default=0)
     lines = [_room_line(info, width, *mine.get(info.room, (0, 0))) for info in rooms]
     return [("notice", "\n".join(lines) or "there is no room yet; /join makes one")]
 
 
 def _room_line(info: RoomInfo, width: int, number: int, unread: int) -> str:
     news = f", {unread} unread" if unread else ""
-    where = f"{number or '':>2} {shown_name(info.room):<{width}}"
+    name = shown_name(info.room)
+    where = f"{number or '':>2} {in_place(name)}{' ' * (width - cells(name))}"
     return f"{where}  {info.members} here, {info.head} events{news}"
 
 

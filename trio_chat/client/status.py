@@ -3,7 +3,7 @@ No I/O."""
 
 from trio_chat.client.buffers import Buffer, Buffers
 from trio_chat.client.lifeline import State
-from trio_chat.client.notices import shown_name
+from trio_chat.client.notices import in_place, shown_name
 from trio_chat.client.view import clip_line
 from trio_chat.client.wrap import Fragments
 
@@ -35,7 +35,7 @@ def room_status(buffers: Buffers) -> Fragments:
 
 
 def _room(number: int, buffer: Buffer, buffers: Buffers) -> tuple[str, str]:
-    name = f"{number}:{shown_name(buffer.room)}"
+    name = f"{number}:{in_place(shown_name(buffer.room))}"
     if buffer.room == buffers.current:
         return "here", name
     if buffer.room in buffers.attention.muted or not buffer.unread:

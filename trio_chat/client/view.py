@@ -11,7 +11,7 @@ from typing import assert_never
 from attrs import define, field
 
 from trio_chat.client.clean import clean
-from trio_chat.client.notices import join_lines, name_style, notice, shown_name
+from trio_chat.client.notices import in_place, join_lines, name_style, notice, shown_name
 from trio_chat.client.wrap import Fragments, cells, clip, fit, plain, wrap
 from trio_chat.messages import Event, Gap, Join, Leave, Page, Say
 
@@ -81,8 +81,8 @@ class View:
         by = shown_name(event.by)
         margin: Fragments = [
             ("time", f"{self._local(event.at):%H:%M} "),
-            ("called", f"{shown_name(event.message.room)} "),
-            (name_style(by), by),
+            ("called", f"{in_place(shown_name(event.message.room))} "),
+            (name_style(by), in_place(by)),
             ("bar", " │ "),
         ]
         line = " ⏎ ".join(clean(text, lines=True).split("\n"))
@@ -145,7 +145,7 @@ class View:
     def _say(self, time: tuple[str, str], by: str, text: Fragments) -> Fragments:
         is_mine = by == self.me
         style, bar = ("own", "»") if is_mine else (name_style(by), "│")
-        name = (style, " " * (self._width - cells(by)) + by)
+        name = (style, " " * (self._width - cells(by)) + in_place(by))
         # The bar on each line keeps a second line from looking like the next message.
         first: Fragments = [time, name, (style if is_mine else "bar", f" {bar} ")]
         below: Fragments = [("bar", " " * (cells(plain(first)) - 3) + " │ ")]
