@@ -15,13 +15,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.framing import LineBuffer
-from trio_chat.history import Entry, History, Place, Token
+from trio_chat.history import DeviceId, Entry, History, Identity, Place, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.messages import Event, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
-from trio_chat.rooms import Follower, Member, Room
+from trio_chat.rooms import Device, Follower, Member, Room
 from trio_chat.wire import CLIENT, SERVER
 
 SECONDS = 1.0
@@ -101,8 +101,9 @@ async def told_room() -> AsyncIterator[Room]:
     async with trio.open_nursery() as nursery:
         for number in range(FOLLOWERS):
             outbox = Outbox(len)
-            member = Member(Name(f"m{number}"), Nobody(outbox), Token(b""))
-            room.live[Follower(member, room, outbox)] = None
+            member = Member(Name(f"m{number}"), Identity(number))
+            device = Device(DeviceId(number), member, Nobody(outbox), Token(b""))
+            room.live[Follower(device, room, outbox)] = None
             nursery.start_soon(outbox.take)
         await wait_all_tasks_blocked()
         yield room

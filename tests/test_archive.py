@@ -13,7 +13,20 @@ from pathlib import Path
 import pytest
 
 from trio_chat.errors import BadName, LineTooLong, NoSuchRoom, NotJson, SetupError, StorageFull
-from trio_chat.history import SLICE_BYTES, Entry, Head, Key, Move, Place, Token, archive
+from trio_chat.history import (
+    SLICE_BYTES,
+    Came,
+    Change,
+    DeviceId,
+    Entry,
+    Head,
+    Identity,
+    Keep,
+    Key,
+    Place,
+    Token,
+    archive,
+)
 from trio_chat.history.archive import (
     Imported,
     back_up,
@@ -23,7 +36,8 @@ from trio_chat.history.archive import (
     inspect,
     read_lines,
 )
-from trio_chat.history.sqlite import Retention, hold_folder, open_sqlite, reading
+from trio_chat.history.file import hold_folder, reading
+from trio_chat.history.sqlite import Retention, open_sqlite
 from trio_chat.messages import Event, Join, Leave, Pong, Post, Say
 from trio_chat.names import Name
 from trio_chat.testing import running_server
@@ -61,10 +75,9 @@ def lobby(first: int, last: int) -> list[bytes]:
 
 def entry(event: Event) -> Entry:
     post = event.message
-    move = {Join: Move.CAME, Leave: Move.WENT}.get(type(post))
-    id = post.id if isinstance(post, Say) else None
+    id, text = (post.id, post.text) if isinstance(post, Say) else (None, None)
     place = Place(Name(post.room), event.seq)
-    return Entry(place, event.at, Name(event.by), SERVER.encode(event), id, move)
+    return Entry(place, event.at, Name(event.by), SERVER.encode(event), id, text)
 
 
 CONVERSATION = [
@@ -79,7 +92,7 @@ CONVERSATION = [
 
 async def fill(path: Path, events: Iterable[Event]) -> None:
     async with open_sqlite(path) as history:
-        await history.append([entry(event) for event in events], {ALICE: Token(b"token")})
+        await history.append([entry(event) for event in events])
 
 
 # ---------------------------------------------------------------- export
@@ -323,7 +336,9 @@ def test_how_far_it_is_is_told(
 
 async def test_a_backup_is_a_history_that_a_server_starts_with(path: Path, other: Path) -> None:
     async with open_sqlite(path) as history:
-        await history.append([entry(event) for event in CONVERSATION], {BOB: Token(b"token")})
+        keep = Keep(DeviceId(1), Identity(2), BOB, Token(b"token"))
+        changes: list[Change] = [keep, Came(DeviceId(1), TEA)]
+        await history.append([entry(event) for event in CONVERSATION], changes)
         back_up(path, other)
         stays = await history.stays()
         epoch = history.epoch
@@ -377,7 +392,8 @@ async def test_a_backup_is_one_moment_whatever_is_written_meanwhile(
         def write(done: int, total: int | None) -> None:
             for seq in seqs:
                 row = [seq, line(seq)]
-                server.execute("INSERT INTO events VALUES (1, ?, 0, 'bob', NULL, ?)", row)
+                insert = "INSERT INTO events VALUES (1, ?, 0, 'bob', NULL, ?, NULL, NULL)"
+                server.execute(insert, row)
                 server.execute("UPDATE rooms SET head = ?", [seq])
                 break
 

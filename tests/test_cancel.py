@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import Peer
 from trio_chat.client.chat import open_chat
@@ -99,6 +99,7 @@ async def converse_and_look(
     server = Server(MemoryHistory(), Settings(rate=0))
     async with trio.open_nursery() as nursery:
         doorstep = await nursery.start(server.run, "127.0.0.1", 0)
+        await wait_all_tasks_blocked()  # the listeners have been started
         tasks = trio.lowlevel.current_statistics().tasks_living
         async with trio.open_nursery() as sessions:
             house = House(server, sessions)

@@ -10,7 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from trio_chat.history import SLICE_BYTES, Entry, Head, History, Key, Place, Slice
+from trio_chat.history import (
+    SLICE_BYTES,
+    Came,
+    Change,
+    DeviceId,
+    Entry,
+    HasRead,
+    Head,
+    History,
+    Identity,
+    Keep,
+    Key,
+    Paired,
+    Place,
+    Record,
+    Rewritten,
+    Slice,
+    Titled,
+    Token,
+    Went,
+)
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.names import Name
@@ -313,3 +333,126 @@ async def test_a_key_is_forgotten_with_its_event_and_not_before() -> None:
     kept = await history.append([entry(6, key=Key(ALICE, "c3"))])
     assert dict(kept) == {Key(ALICE, "c3"): Place(LOBBY, 3)}
     assert dict(await history.append([entry(6, key=Key(ALICE, "c2"))])) == {}
+
+
+# ---------------------------------------------------------------- what else is stored
+
+DEVICE, ME, OTHER = DeviceId(1), Identity(10), Identity(20)
+KEEP = Keep(DEVICE, ME, ALICE, Token(b"now", b"before"))
+PAIR = Name("@alice,bob:12345678")
+
+
+async def test_a_device_is_recognised_by_either_of_its_tokens(history: History) -> None:
+    await history.append(entries(1, 1), [KEEP])
+    for token in (b"now", b"before"):
+        found = await history.recognise(ALICE, token)
+        assert found is not None
+        assert (found.device, found.identity, found.name) == (DEVICE, ME, ALICE)
+    assert await history.recognise(ALICE, b"another") is None
+    assert await history.recognise(BOB, b"now") is None
+
+
+async def test_who_is_nowhere_any_more_is_forgotten_with_what_was_read(
+    history: History,
+) -> None:
+    come: list[Change] = [KEEP, Came(DEVICE, LOBBY), HasRead(ME, LOBBY, 1)]
+    await history.append(entries(1, 1), come)
+    await history.append(entries(2, 2), [Went(DEVICE, LOBBY)])
+    assert await history.recognise(ALICE, b"now") is None
+    await history.append(entries(3, 3), [KEEP])
+    found = await history.recognise(ALICE, b"now")
+    assert found is not None
+    assert dict(found.read) == {}
+
+
+async def test_who_has_a_private_room_is_not_forgotten(history: History) -> None:
+    changes: list[Change] = [KEEP, Paired(PAIR, OTHER, ME), HasRead(ME, PAIR, 1)]
+    await history.append([entry(1, room=PAIR), entry(1)], changes)
+    await history.append([entry(2)], [Came(DEVICE, LOBBY), Went(DEVICE, LOBBY)])
+    found = await history.recognise(ALICE, b"now")
+    assert found is not None
+    assert dict(found.read) == {PAIR: 1}
+    assert (await history.heads())[PAIR] == Head(1, at(1), pair=(OTHER, ME))
+
+
+async def test_what_is_read_is_not_kept_of_who_does_not_come_back(history: History) -> None:
+    await history.append(entries(1, 1), [HasRead(ME, LOBBY, 1)])
+    await history.append(entries(2, 2), [KEEP])
+    found = await history.recognise(ALICE, b"now")
+    assert found is not None
+    assert LOBBY not in found.read or isinstance(history, MemoryHistory)
+
+
+async def test_a_topic_stays(history: History) -> None:
+    await history.append(entries(1, 1), [Titled(LOBBY, "cats")])
+    await history.append(entries(2, 2))
+    assert (await history.heads())[LOBBY].topic == "cats"
+
+
+async def test_an_event_that_is_rewritten_is_another_one_from_then_on(history: History) -> None:
+    said = Entry(Place(LOBBY, 1), at(1), ALICE, said_line("old"), "c1", "old", ME)
+    await history.append([said])
+    await history.append([entry(2)], [Rewritten(Place(LOBBY, 1), said_line("new"), "new")])
+    places = [Place(LOBBY, 1), Place(LOBBY, 9), Place(TEA, 1)]
+    assert await history.look_up(places) == {Place(LOBBY, 1): Record(said_line("new"), ME)}
+    assert list((await history.after(LOBBY, 0, 1)).lines) == [said_line("new")]
+
+
+# ---------------------------------------------------------------- search
+
+
+def said_line(text: str) -> bytes:
+    return f'{{"type":"event","message":{{"type":"say","text":"{text}"}}}}\n'.encode()
+
+
+def said(seq: int, text: str, room: Name = LOBBY) -> Entry:
+    return Entry(Place(room, seq), at(seq), ALICE, said_line(text), f"{room}{seq}", text, ME)
+
+
+async def search(history: History, *words: str, limit: int = 10) -> list[bytes]:
+    return list((await history.search(words, [LOBBY, TEA], None, limit)).lines)
+
+
+async def test_what_was_said_is_found_the_newest_first(history: History) -> None:
+    await history.append([said(1, "the key"), said(1, "a key", TEA), said(2, "no")])
+    await history.append([said(3, "key ring")])
+    assert await search(history, "key") == [*map(said_line, ["key ring", "a key", "the key"])]
+    assert await search(history, "key", "ring") == [said_line("key ring")]
+    assert await search(history, "nothing") == []
+
+
+async def test_what_must_not_be_read_is_not_found(history: History) -> None:
+    await history.append([said(1, "key", Name("attic")), said(1, "key")])
+    finds = await history.search(["key"], [LOBBY], None, 10)
+    assert (list(finds.lines), finds.next) == ([said_line("key")], None)
+
+
+async def test_a_search_goes_on_where_it_ended(history: History) -> None:
+    await history.append([said(seq, f"key {seq}") for seq in range(1, 8)])
+    found: list[bytes] = []
+    before = None
+    while True:
+        finds = await history.search(["key"], [LOBBY], before, 3)
+        found += finds.lines
+        before = finds.next
+        if before is None:
+            break
+    assert found == [said_line(f"key {seq}") for seq in range(7, 0, -1)]
+
+
+async def test_an_edited_text_is_found_by_its_new_words_and_a_deleted_one_by_none(
+    history: History,
+) -> None:
+    await history.append([said(1, "old words"), said(2, "old, too")])
+    assert len(await search(history, "old")) == 2
+    for seq, text in ((3, "new"), (4, None)):
+        change = Rewritten(Place(LOBBY, seq - 2), said_line(text or ""), text)
+        await history.append([entry(seq)], [change])
+    assert await search(history, "old") == []
+    assert await search(history, "new") == [said_line("new")]
+
+
+@pytest.mark.parametrize("word", ['"', "*", "NEAR(", "a:b", "it's", "-", "AND"])
+async def test_no_word_is_an_operator(history: History, word: str) -> None:
+    await history.append([said(1, "and near a b its")])
+    await search(history, word)

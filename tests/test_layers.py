@@ -12,11 +12,14 @@ PACKAGE = Path(trio_chat.__file__).parent
 LAYERS = [
     {"errors"},
     {"names", "framing"},
+    {"pairs"},
     {"messages"},
     {"wire"},
     {"schema", "rules", "pacing"},
     {"history"},
-    {"history.memory", "history.sqlite", "outbox"},
+    {"history.words", "history.file", "outbox"},
+    {"history.memory", "history.index"},
+    {"history.sqlite"},
     {"history.archive"},
     {"rooms"},
     {"batch", "questions"},
@@ -59,6 +62,8 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 NO_IO = {
     "errors",
     "names",
+    "pairs",
+    "history.words",
     "messages",
     "framing",
     "wire",
@@ -86,7 +91,13 @@ ONLY_IN = {
     "orjson": {"wire"},
     "precis_i18n": {"names"},
     "confusable_homoglyphs": {"names"},
-    "sqlite3": {"client.journal", "history.sqlite", "history.archive"},
+    "sqlite3": {
+        "client.journal",
+        "history.archive",
+        "history.file",
+        "history.index",
+        "history.sqlite",
+    },
     "prompt_toolkit": {"client.screen"},
     "wcwidth": {"client.wrap"},
     "cyclopts": COMMAND_LINE | {"config"},
@@ -94,7 +105,7 @@ ONLY_IN = {
     "psutil": {"bench.process"},
 }
 
-CLIENT_MAY_IMPORT = {"errors", "names", "messages", "framing", "wire"}
+CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "framing", "wire"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

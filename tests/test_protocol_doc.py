@@ -13,8 +13,9 @@ from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import ID_CHARS, VERSION, Limits, Post, Reply, Request
 from trio_chat.names import NAME_BYTES, NAME_CHARS
 from trio_chat.pacing import BURST, RATE
-from trio_chat.rooms import NEWEST
-from trio_chat.rules import TEXT_BYTES
+from trio_chat.questions import HITS
+from trio_chat.rooms import NEWEST, ROOMS_TOLD
+from trio_chat.rules import SIGN_CHARS, TEXT_BYTES, TOPIC_CHARS
 from trio_chat.schema import MESSAGES, PARTS
 from trio_chat.sequencer import COME_BACK_WITHIN
 from trio_chat.session import HELLO_WITHIN, PIECE_BYTES, SILENCE, STUCK, Settings
@@ -76,10 +77,16 @@ WORDS: dict[Any, str] = {
     float: "number",
     bool: "boolean",
     datetime: "time",
-    Post: "`join`, `say` or `leave`",
+    Post: "`join`, `say`, `leave`, `edit`, `delete`, `react` or `topic`",
 }
 
-DEFAULTS: dict[Any, str] = {attrs.NOTHING: "", None: "null", False: "false", (): "[]"}
+DEFAULTS: dict[Any, str] = {
+    attrs.NOTHING: "",
+    None: "null",
+    False: "false",
+    (): "[]",
+    "": '""',
+}
 
 
 def word(kind: Any) -> str:
@@ -152,6 +159,10 @@ def test_no_code_and_no_class_is_named_that_is_none() -> None:
         f"for {STUCK:.0f} seconds ({PIECE_BYTES // 1024} KiB",
         f"its rooms for {COME_BACK_WITHIN:.0f} seconds",
         f"{SILENCE:.0f} seconds without a byte",
+        f"at most {SIGN_CHARS} characters",
+        f"at most {TOPIC_CHARS} characters",
+        f"from 1 to {HITS}",
+        f"together at most {ROOMS_TOLD}",
         f"the newest {NEWEST} ",
         f"newest {NEWEST} events",
         f"| {RATE:.0f} | says a second",

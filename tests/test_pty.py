@@ -155,7 +155,7 @@ async def heard(chat: Chat, is_it: Callable[[Item], bool]) -> list[Item]:
 
 def moves(items: list[Item], name: str) -> list[Join | Leave]:
     events = [item for item in items if isinstance(item, Event) and item.by == name]
-    return [event.message for event in events if not isinstance(event.message, Say)]
+    return [event.message for event in events if isinstance(event.message, Join | Leave)]
 
 
 async def next_move(chat: Chat, name: str) -> Join | Leave:

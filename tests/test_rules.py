@@ -7,26 +7,50 @@ from hypothesis import strategies as st
 
 from trio_chat.errors import (
     AlreadyInRoom,
+    BadText,
+    NoSuchEvent,
     NoSuchRoom,
     NotInRoom,
+    NotYours,
     Refused,
     TextTooLong,
     TooManyRooms,
 )
-from trio_chat.messages import Join, Leave, Post, Say
+from trio_chat.messages import Delete, Edit, Join, Leave, Post, React, Say, Topic
 from trio_chat.names import Name
-from trio_chat.rules import ROOMS_EACH, ROOMS_IN_ALL, TEXT_BYTES, Standing, decide
+from trio_chat.rules import (
+    NOTHING,
+    PRIVATE_EACH,
+    PRIVATE_IN_ALL,
+    ROOMS_EACH,
+    ROOMS_IN_ALL,
+    SIGN_CHARS,
+    TEXT_BYTES,
+    TOPIC_CHARS,
+    Standing,
+    Target,
+    decide,
+)
 
 OUTSIDE = Standing(
     Name("lobby"),
     is_member=False,
     is_quiet=False,
+    is_shown=False,
+    is_private=False,
     is_new_room=False,
+    head=12,
     rooms_joined=0,
     rooms_in_all=1,
+    private_begun=0,
+    private_in_all=0,
 )
 INSIDE = evolve(OUTSIDE, is_member=True, rooms_joined=1)
 QUIET = evolve(INSIDE, is_quiet=True)
+PAIR = evolve(INSIDE, room=Name("@alice,bob:12345678"), is_private=True)
+NEW_PAIR = evolve(PAIR, is_new_room=True)
+NOT_MINE = evolve(PAIR, is_member=False)
+OWN, OTHERS = Target(is_own=True, is_text=True), Target(is_own=False, is_text=True)
 
 
 def test_who_is_outside_may_join() -> None:
@@ -84,6 +108,8 @@ REFUSED = [
     ),
     ("a say from outside", Say("lobby", "hi"), OUTSIDE, NotInRoom),
     ("a leave from outside", Leave("lobby"), OUTSIDE, NotInRoom),
+    ("a topic from outside", Topic("lobby", "x"), OUTSIDE, NotInRoom),
+    ("a reaction from outside", React("lobby", 1, "x"), OUTSIDE, NotInRoom),
     ("a text that is too long", Say("lobby", "x" * (TEXT_BYTES + 1)), INSIDE, TextTooLong),
     (
         "a room more than one may have",
@@ -98,6 +124,104 @@ REFUSED = [
         TooManyRooms,
     ),
 ]
+
+
+POSTS: list[Post] = [
+    Join("@bob"),
+    Leave("@bob"),
+    Edit("@bob", 1, "x"),
+    Delete("@bob", 1),
+    React("@bob", 1, "x"),
+    Topic("@bob", "x"),
+]
+
+
+@pytest.mark.parametrize("post", POSTS, ids=lambda post: type(post).__name__)
+def test_a_private_room_begins_with_something_said(post: Post) -> None:
+    with pytest.raises(NoSuchRoom):
+        decide(post, NEW_PAIR, OWN)
+    assert decide(Say("@bob", "hi"), NEW_PAIR) == Say(NEW_PAIR.room, "hi")
+
+
+@pytest.mark.parametrize(
+    "post", [*POSTS, Say("@bob", "x")], ids=lambda post: type(post).__name__
+)
+def test_a_private_room_of_others_is_no_room(post: Post) -> None:
+    for standing in (NOT_MINE, evolve(NOT_MINE, is_new_room=True)):
+        with pytest.raises(NoSuchRoom):
+            decide(post, standing, OWN)
+
+
+def test_nobody_is_seen_to_come_to_a_private_room_or_to_go() -> None:
+    assert decide(Join("@bob"), PAIR) is None
+    assert decide(Leave("@bob"), PAIR) is None
+    with pytest.raises(AlreadyInRoom):
+        decide(Join("@bob"), evolve(PAIR, is_quiet=True))
+
+
+def test_who_is_seen_with_another_device_comes_and_goes_quietly() -> None:
+    assert decide(Join("lobby"), evolve(OUTSIDE, is_shown=True)) is None
+    assert decide(Leave("lobby"), evolve(INSIDE, is_shown=True)) is None
+
+
+CHANGES: list[Post] = [Edit("Lobby", 3, "x", "e"), Delete("Lobby", 3, "d")]
+
+
+@pytest.mark.parametrize("post", CHANGES, ids=["edit", "delete"])
+def test_what_one_has_said_can_be_changed_and_nothing_else(post: Post) -> None:
+    assert decide(post, INSIDE, OWN) == evolve(post, room="lobby")
+    with pytest.raises(NotYours):
+        decide(post, INSIDE, OTHERS)
+    with pytest.raises(NoSuchEvent):
+        decide(post, INSIDE, evolve(OWN, is_text=False))
+    with pytest.raises(NoSuchEvent):
+        decide(post, INSIDE, NOTHING)
+    with pytest.raises(NotInRoom):
+        decide(post, OUTSIDE, OWN)
+
+
+@pytest.mark.parametrize("sign", ["👍", "👩\u200d👩\u200d👧", "yes", "x" * SIGN_CHARS])
+def test_a_sign_can_be_put_at_what_anybody_has_said(sign: str) -> None:
+    post = React("lobby", 3, sign)
+    assert decide(post, INSIDE, OTHERS) == decide(post, INSIDE, OWN) == post
+
+
+@pytest.mark.parametrize("sign", ["", " ", "a b", "\n", "x" * (SIGN_CHARS + 1)])
+def test_this_is_no_sign(sign: str) -> None:
+    with pytest.raises(BadText):
+        decide(React("lobby", 3, sign), INSIDE, OTHERS)
+
+
+@pytest.mark.parametrize("text", ["", "cats", "x" * TOPIC_CHARS])
+def test_this_can_be_a_topic(text: str) -> None:
+    assert decide(Topic("Lobby", text), INSIDE) == Topic("lobby", text)
+
+
+@pytest.mark.parametrize("text", ["x" * (TOPIC_CHARS + 1), "two\nlines", "two\u2028lines"])
+def test_this_is_no_topic(text: str) -> None:
+    with pytest.raises(BadText):
+        decide(Topic("lobby", text), INSIDE)
+
+
+@pytest.mark.parametrize("seq", [0, 13])
+def test_what_is_answered_has_to_be_there(seq: int) -> None:
+    assert decide(Say("lobby", "x", reply_to=12), INSIDE) == Say("lobby", "x", reply_to=12)
+    with pytest.raises(NoSuchEvent):
+        decide(Say("lobby", "x", reply_to=seq), INSIDE)
+
+
+@pytest.mark.parametrize(
+    "full",
+    [
+        evolve(NEW_PAIR, private_begun=PRIVATE_EACH),
+        evolve(NEW_PAIR, private_in_all=PRIVATE_IN_ALL),
+    ],
+    ids=["of one person", "of the server"],
+)
+def test_private_rooms_are_limited(full: Standing) -> None:
+    with pytest.raises(TooManyRooms):
+        decide(Say("@bob", "hi"), full)
+    assert decide(Say("@bob", "hi"), evolve(full, is_new_room=False)) is not None
 
 
 @pytest.mark.parametrize(

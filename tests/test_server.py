@@ -14,7 +14,7 @@ from tests.conftest import VIRTUAL_SECONDS, Peer, dialler
 from trio_chat import errors, messages, session
 from trio_chat.client.link import Link
 from trio_chat.errors import LinkLost
-from trio_chat.history import NO_TOKENS, Entry, History, Key, Place, Slice, Token
+from trio_chat.history import Change, Entry, History, Key, Place, Slice
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Error, Event, Goodbye, Join, Leave, Ping, Pong, Reply, Say
 from trio_chat.names import Name
@@ -143,10 +143,10 @@ class SlowHistory(MemoryHistory):
     """A disk that takes half a second."""
 
     async def append(
-        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
     ) -> Mapping[Key, Place]:
         await trio.sleep(0.5)
-        return await super().append(entries, tokens)
+        return await super().append(entries, changes)
 
 
 async def test_what_is_being_committed_is_acked_before_the_goodbye(

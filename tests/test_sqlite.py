@@ -9,9 +9,24 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from trio_chat.errors import Busy, SetupError, StorageFailed, StorageFull
-from trio_chat.history import Entry, Head, Key, Move, Place, Stay, Token
+from trio_chat.history import (
+    Came,
+    Change,
+    DeviceId,
+    Entry,
+    Head,
+    Identity,
+    Keep,
+    Key,
+    Place,
+    Stay,
+    Token,
+    Went,
+)
+from trio_chat.history import file as file_module
 from trio_chat.history import sqlite as sqlite_module
 from trio_chat.history.sqlite import Retention, SqliteHistory, open_sqlite
 from trio_chat.names import Name
@@ -26,9 +41,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "chat.db"
 
 
-def entry(seq: int, room: Name = LOBBY, *, by: Name = ALICE, move: Move | None = None) -> Entry:
+def entry(seq: int, room: Name = LOBBY, *, by: Name = ALICE) -> Entry:
     at = DAWN + timedelta(hours=seq)
-    return Entry(Place(room, seq), at, by, f"line {seq}\n".encode(), None, move)
+    return Entry(Place(room, seq), at, by, f"line {seq}\n".encode())
+
+
+def keep(number: int, name: Name, token: Token) -> Keep:
+    return Keep(DeviceId(number), Identity(number * 10), name, token)
 
 
 async def test_what_was_stored_is_there_when_it_is_opened_again(path: Path) -> None:
@@ -55,7 +74,7 @@ async def test_only_the_owner_may_read_the_files(path: Path) -> None:
 
 @pytest.mark.parametrize(("sync", "number"), [("full", 2), ("normal", 1)])
 async def test_how_safe_a_commit_is_can_be_chosen(
-    path: Path, sync: sqlite_module.Sync, number: int
+    path: Path, sync: file_module.Sync, number: int
 ) -> None:
     async with open_sqlite(path, sync=sync) as history:
         db = database_of(history)
@@ -69,24 +88,25 @@ def database_of(history: SqliteHistory) -> sqlite3.Connection:
 
 async def test_who_is_in_which_room_is_what_the_log_says(path: Path) -> None:
     token = Token(b"current", b"previous")
-    came, went = Move.CAME, Move.WENT
+    one, two = DeviceId(1), DeviceId(2)
+    came = [Came(one, LOBBY), Came(two, LOBBY), Came(one, ATTIC)]
     async with open_sqlite(path) as history:
-        batch = [entry(1, move=came), entry(2, by=BOB, move=came), entry(1, ATTIC, move=came)]
-        await history.append(batch, {ALICE: token, BOB: token})
-        await history.append([entry(3, by=BOB, move=went), entry(2, ATTIC, move=went)])
+        keeps = [keep(1, ALICE, token), keep(2, BOB, token)]
+        await history.append([entry(1), entry(2), entry(1, ATTIC)], [*keeps, *came])
+        await history.append([entry(3), entry(2, ATTIC)], [Went(two, LOBBY), Went(one, ATTIC)])
     async with open_sqlite(path) as history:
-        assert await history.stays() == [Stay(ALICE, token, [LOBBY])]
-        tokens = database_of(history).execute("SELECT name FROM tokens").fetchall()
-        assert tokens == [("alice",)], "who is in no room can't come back to one"
+        assert await history.stays() == [Stay(one, Identity(10), ALICE, token, [LOBBY])]
+        names = database_of(history).execute("SELECT name FROM devices").fetchall()
+        assert names == [("alice",)], "who is in no room can't come back to one"
 
 
 async def test_who_leaves_and_joins_in_one_batch_can_come_back(path: Path) -> None:
-    token = Token(b"new")
+    token, one = Token(b"new"), DeviceId(1)
     async with open_sqlite(path) as history:
-        await history.append([entry(1, move=Move.CAME)], {ALICE: Token(b"old")})
-        again = [entry(2, move=Move.WENT), entry(3, move=Move.CAME)]
-        await history.append(again, {ALICE: token})
-        assert await history.stays() == [Stay(ALICE, token, [LOBBY])]
+        await history.append([entry(1)], [keep(1, ALICE, Token(b"old")), Came(one, LOBBY)])
+        again: list[Change] = [Went(one, LOBBY), keep(1, ALICE, token), Came(one, LOBBY)]
+        await history.append([entry(2), entry(3)], again)
+        assert await history.stays() == [Stay(one, Identity(10), ALICE, token, [LOBBY])]
 
 
 # ---------------------------------------------------------------- what is not ours
@@ -99,7 +119,7 @@ def other_application(path: Path) -> None:
 
 
 def newer_version(path: Path) -> None:
-    trio_application = sqlite_module.APPLICATION_ID
+    trio_application = file_module.APPLICATION_ID
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA application_id = {trio_application}")
         db.execute("PRAGMA user_version = 99")
@@ -185,6 +205,7 @@ async def test_a_file_that_another_program_holds_is_busy(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_module, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(file_module, "BUSY_SECONDS", 0.0)
     async with open_sqlite(path) as history:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -200,6 +221,7 @@ async def test_only_the_first_batch_waits_for_another_program(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_module, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(file_module, "BUSY_SECONDS", 0.2)
     async with open_sqlite(path) as history:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -220,8 +242,10 @@ async def test_only_the_first_batch_waits_for_another_program(
 async def test_a_damaged_page_is_a_typed_refusal(path: Path) -> None:
     async with open_sqlite(path) as history:
         await history.append([entry(number) for number in range(1, 2000)])
+        last_root = "SELECT MAX(rootpage) FROM sqlite_schema"
+        (first,) = database_of(history).execute(last_root).fetchone()
     data = bytearray(path.read_bytes())
-    for page in range(5, len(data) // 4096):
+    for page in range(first, len(data) // 4096):
         data[page * 4096 : page * 4096 + 200] = os.urandom(200)
     path.write_bytes(data)
     async with open_sqlite(path) as history:
@@ -277,3 +301,91 @@ async def test_pruning_goes_on_to_the_end_in_small_steps(path: Path) -> None:
         total = sqlite_module.PRUNED_ROWS * 3
         await history.append([entry(number) for number in range(1, total + 1)])
         assert await history.prune(DAWN) == total - 10
+
+
+# ---------------------------------------------------------------- versions, and the index
+
+
+def version_1(path: Path) -> None:
+    """A file as the first version has made it, with somebody in the lobby."""
+    with sqlite3.connect(path) as db:
+        for statement in file_module.SINCE_1.split(";\n"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('epoch', 'old')")
+        db.execute("INSERT INTO rooms VALUES (1, 'lobby', 2, 0)")
+        line = b'{"type":"event","message":{"type":"say","room":"lobby","text":"the key"}}\n'
+        rows = [(1, 1, 0, "alice", None, b"{}\n"), (1, 2, 0, "alice", "c1", line)]
+        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute("INSERT INTO members VALUES ('alice', 1)")
+        db.execute("INSERT INTO tokens VALUES ('alice', x'AA', NULL)")
+        db.execute(f"PRAGMA application_id = {file_module.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    version_1(path)
+    async with open_sqlite(path) as history:
+        assert history.epoch == "old"
+        (stay,) = await history.stays()
+        assert (stay.name, stay.token, stay.rooms) == (ALICE, Token(b"\xaa"), [LOBBY])
+        assert len((await history.search(["key"], [LOBBY], None, 10)).lines) == 1
+        await history.append([entry(3)])
+    async with open_sqlite(path) as history:
+        assert (await history.heads())[LOBBY].seq == 3
+        assert len(await history.stays()) == 1
+
+
+async def test_a_file_that_can_not_be_brought_up_to_date_is_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version_1(path)
+    broken = f"{file_module.SINCE_2}\nINSERT INTO nowhere VALUES (1);\n"
+    monkeypatch.setattr(file_module, "STEPS", (file_module.SINCE_1, broken))
+    with pytest.raises(SetupError, match="nowhere"):
+        async with open_sqlite(path):
+            pass
+    monkeypatch.undo()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT name FROM members").fetchall() == [("alice",)]
+    db.close()
+    async with open_sqlite(path) as history:
+        assert len(await history.stays()) == 1
+
+
+def said(seq: int, text: str) -> Entry:
+    line = f'{{"type":"event","message":{{"type":"say","text":"{text}"}}}}\n'.encode()
+    at = DAWN + timedelta(hours=seq)
+    return Entry(Place(LOBBY, seq), at, ALICE, line, f"c{seq}", text, Identity(1))
+
+
+async def test_what_is_pruned_is_not_found_any_more_and_leaves_no_word(path: Path) -> None:
+    retention = Retention(events=1)
+    async with open_sqlite(path, retention=retention) as history:
+        await history.append([said(1, "first"), said(2, "second")])
+        assert len((await history.search(["first"], [LOBBY], None, 10)).lines) == 1
+        assert await history.prune(DAWN) == 1
+        assert (await history.search(["first"], [LOBBY], None, 10)).lines == []
+        assert len((await history.search(["second"], [LOBBY], None, 10)).lines) == 1
+        words = database_of(history).execute(
+            "SELECT count(*) FROM words WHERE words MATCH 'first'"
+        )
+        assert words.fetchone() == (0,)
+        assert database_of(history).execute("SELECT count(*) FROM texts").fetchone() == (1,)
+
+
+async def test_texts_are_indexed_while_nobody_says_anything(
+    path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    count = "SELECT count(*) FROM words WHERE words MATCH 'word'"
+    async with open_sqlite(path) as history, trio.open_nursery() as nursery:
+        nursery.start_soon(history.maintain)
+        await trio.testing.wait_all_tasks_blocked()
+        await history.append([said(seq, "word") for seq in range(1, 1000)])
+        for _ in range(1000):  # each is a wait for the thread, and so for what it does before
+            mock_clock.jump(sqlite_module.INDEX_AFTER)
+            await history.look_up([Place(LOBBY, 1)])
+            if database_of(history).execute(count).fetchone() == (999,):
+                break
+        assert database_of(history).execute(count).fetchone() == (999,)
+        nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ r"""Whole conversations, played from tests/transcripts/*.txt: read those first.
     bob> {"type":"rooms"}             or a line as it stands
     bob>> {"type":"pi                 bytes without an end of line, which is \n
     bob< lobby 3 alice: hi there      the next line that bob gets, as `show` below puts it
+    bob> say @alice,bob hi            the private room in full, without its random sign
     bob< nothing                      none within a second
     bob< end                          nor ever again
     * bob closes                      the connection
@@ -33,8 +34,13 @@ from trio_chat.testing import RunningServer
 
 TRANSCRIPTS = sorted(Path(__file__).with_name("transcripts").glob("*.txt"))
 FIRST_FIELD = {"hello": "name", "ping": "id", "rooms": "id"} | dict.fromkeys(
-    ["join", "leave", "history", "who", "say"], "room"
+    ["join", "leave", "history", "who", "say", "edit", "delete", "react", "topic", "read"],
+    "room",
 )
+
+
+PAIR_NAME = re.compile(r"@\w+,\w+")
+PAIR = re.compile(r"(@\w+,\w+)(:[\w-]{8})")
 
 
 def request(what: str) -> str:
@@ -45,11 +51,11 @@ def request(what: str) -> str:
     fields: dict[str, object] = {"type": kind}
     if id:
         fields["id"] = id
-    if kind == "say":
+    if kind in {"say", "topic"}:
         rest, _, fields["text"] = rest.partition(" ")
     for word in rest.split():
         key, _, value = word.rpartition("=")
-        fields[key or FIRST_FIELD[kind]] = int(value) if key else value
+        fields[key or FIRST_FIELD[kind]] = int(value) if value.isdigit() else value
     return json.dumps(fields)
 
 
@@ -58,30 +64,56 @@ def show(reply: m.Reply, given: set[str]) -> str:
     id = getattr(reply, "id", None)
     id = f"#{id}" if id in given else ""
     match reply:
-        case m.Event(seq, _, by, m.Say(room, text)):
-            text = f"{room} {seq} {by}: {text}"
-        case m.Event(seq, _, by, m.Join(room)):
-            text = f"{room} {seq} {by} joins"
-        case m.Event(seq, _, by, m.Leave(room, lost)):
-            text = f"{room} {seq} {by} {'is lost' if lost else 'leaves'}"
+        case m.Event(seq, _, by, post, changed):
+            text = f"{post.room} {seq} {by}{show_post(post)}"
+            return text if changed is None else f"{text} (changed by {changed})"
         case m.Welcome():
-            text = f"welcome{id} {reply.name}"
+            return f"welcome{id} {reply.name}"
         case m.Ack():
-            text = f"ack{id} {reply.room} {reply.seq}{' again' * reply.again}"
+            return f"ack{id} {reply.room} {reply.seq}{' again' * reply.again}"
         case m.Error():
-            text = f"error{id} {reply.code}"
+            return f"error{id} {reply.code}"
+        case m.Gap(room, first, last):
+            return f"gap {room} {first}-{last}"
+        case m.Called(room, by, seq):
+            return f"called {room} {seq} {by}"
+        case _:
+            return show_answer(reply, id)
+
+
+def show_post(post: m.Post) -> str:
+    match post:
+        case m.Say():
+            return f": {post.text}"
+        case m.Join():
+            return " joins"
+        case m.Leave():
+            return " is lost" if post.lost else " leaves"
+        case m.Edit():
+            return f" edits {post.seq}: {post.text}"
+        case m.Delete():
+            return f" deletes {post.seq}"
+        case m.React():
+            return f" {'takes away' if post.off else 'puts'} {post.sign} at {post.seq}"
+        case m.Topic():
+            return f" topic: {post.text}"
+
+
+def show_answer(reply: m.Reply, id: str) -> str:
+    match reply:
         case m.Page():
             seqs = [event.seq for event in reply.events]
-            text = f"page{id} {reply.room} {seqs}{' and more' * reply.more}"
+            return f"page{id} {reply.room} {seqs}{' and more' * reply.more}"
         case m.Members():
-            text = f"members{id} {reply.room} {' '.join(reply.names)}"
+            return f"members{id} {reply.room} {' '.join(reply.names)}"
         case m.RoomList():
-            text = f"rooms{id} {' '.join(f'{r.room}({r.members})' for r in reply.rooms)}"
-        case m.Gap(room, first, last):
-            text = f"gap {room} {first}-{last}"
+            return f"rooms{id} {' '.join(f'{r.room}({r.members})' for r in reply.rooms)}"
+        case m.Marked(room, seq):
+            return f"marked{id} {room} {seq}"
+        case m.Found(hits):
+            return f"found{id} {' '.join(f'{hit.room}/{hit.seq}' for hit in hits)}".rstrip()
         case _:
-            text = type(reply).__name__.lower() + id
-    return text
+            return type(reply).__name__.lower() + id
 
 
 @define(eq=False)
@@ -89,6 +121,7 @@ class Stage:
     server: RunningServer
     script: str
     peers: dict[str, Peer] = field(factory=dict, init=False)
+    pairs: dict[str, str] = field(factory=dict, init=False)
 
     def find(self, who: str) -> Peer:
         if who not in self.peers:
@@ -104,7 +137,9 @@ class Stage:
                 reply = await self.find(who).link.receive()
             except LinkLost:
                 return "end"
-            return show(reply, {id for pair in given for id in pair})
+            shown = show(reply, {id for pair in given for id in pair})
+            self.pairs |= {pair: pair + sign for pair, sign in PAIR.findall(shown)}
+            return PAIR.sub(r"\1", shown)
         return "nothing"
 
     async def play(self, line: str) -> None:
@@ -112,7 +147,8 @@ class Stage:
         if how == "<":
             assert await self.hear(who) == what, line
         elif how == ">":
-            await self.find(who).tell_bytes(request(what).encode() + b"\n")
+            line = PAIR_NAME.sub(lambda pair: self.pairs.get(pair[0], pair[0]), request(what))
+            await self.find(who).tell_bytes(line.encode() + b"\n")
         elif how == ">>":
             await self.find(who).tell_bytes(what.replace(r"\n", "\n").encode())
         elif what.endswith(" closes"):

@@ -21,7 +21,7 @@ from trio_chat.client.link import Link, dial_tcp
 from trio_chat.config import OPEN_FILES
 from trio_chat.errors import BY_CODE, ChatError, SetupError
 from trio_chat.history import archive
-from trio_chat.history.sqlite import is_held
+from trio_chat.history.file import is_held
 from trio_chat.messages import Error, Ping
 from trio_chat.server import SPARE_FILES
 from trio_chat.wire import CLIENT

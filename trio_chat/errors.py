@@ -124,10 +124,34 @@ class NoSuchRoom(Refused):
     code = "no_such_room"
 
 
+class NoSuchName(Refused):
+    """Nobody is called that."""
+
+    code = "no_such_name"
+
+
+class NoSuchEvent(Refused):
+    """There is no such event in the room, or none with a text."""
+
+    code = "no_such_event"
+
+
+class NotYours(Refused):
+    """Only who has said it may change it."""
+
+    code = "not_yours"
+
+
 class TextTooLong(Refused):
     """The text is longer than the server's limit."""
 
     code = "text_too_long"
+
+
+class BadText(Refused):
+    """That can't be an edited text, a sign or a topic."""
+
+    code = "bad_text"
 
 
 class TooManyRooms(Refused):

@@ -2,8 +2,12 @@
 
 `Request` is what a client sends and `Reply` what a server sends. The two unions share
 nothing, so a client can't send an `Event` in somebody's name: it is an unknown type.
-What a member posts to a room (`Join`, `Say`, `Leave`) travels on, unchanged, inside an
-`Event`: an envelope with a postmark.
+What a member posts to a room (`Join`, `Say`, `Leave`, `Edit` …) travels on, unchanged,
+inside an `Event`: an envelope with a postmark.
+
+A room is named by its name. A *private room* of two is meant by `@` and the name of the
+other one, as in `@bob`; what the server sends names it in full, as in `@alice,bob:k7Jx2mQ9`,
+for another bob may come one day, who must not read it.
 
 A field with a default may be left out on the wire. Any request may carry an `id`; its
 answer carries the same one. Nothing here checks anything: types and ids are the codec's
@@ -45,7 +49,7 @@ class Join:
     the room's head it counts as the head; 0 is the beginning; left out, the newest 50.
     `key`: what opens a locked room; no room can be locked yet.
     `quiet`: for programs: neither this nor the leave makes an event. `Who` names a quiet
-    member as any other; the room has to exist.
+    member as any other; the room has to exist. A private room is always joined quietly.
 
     None of these three travels on in the event.
     """
@@ -59,13 +63,62 @@ class Join:
 
 @frozen
 class Say:
-    """Say something to everybody in a room that one has joined.
+    """Say something to everybody in a room that one has joined, or to somebody in private.
 
-    `room`: its name.
+    `room`: its name, or `@` and that of a person.
     `text`: at most 16 KiB of UTF-8; may have several lines.
     `id`: the same `id` from the same sender makes one event, however often it is sent;
     the server makes one where it is left out.
+    `reply_to`: the `seq` of what this answers.
     """
+
+    room: str
+    text: str
+    id: Id | None = None
+    reply_to: int | None = None
+
+
+@frozen
+class Edit:
+    """Say something else instead of what one has said as event `seq`.
+
+    `text`: as in `Say`, and not empty.
+    """
+
+    room: str
+    seq: int
+    text: str
+    id: Id | None = None
+
+
+@frozen
+class Delete:
+    """Take back what one has said as event `seq`: nobody gets its text any more who has not
+    got it."""
+
+    room: str
+    seq: int
+    id: Id | None = None
+
+
+@frozen
+class React:
+    """Put a sign beside what somebody has said as event `seq`.
+
+    `sign`: an emoji, or a word of at most 16 characters without a space. `off`: take it
+    away again.
+    """
+
+    room: str
+    seq: int
+    sign: str
+    off: bool = False
+    id: Id | None = None
+
+
+@frozen
+class Topic:
+    """Say what a room is about: at most 200 characters of one line; empty for nothing."""
 
     room: str
     text: str
@@ -85,7 +138,7 @@ class Leave:
     id: Id | None = None
 
 
-Post = Join | Say | Leave
+Post = Join | Say | Leave | Edit | Delete | React | Topic
 """What becomes an event of a room."""
 
 
@@ -144,6 +197,32 @@ class Rooms:
 
 
 @frozen
+class Read:
+    """One has read a room up to event `seq`: for one's other devices, and the next time.
+    It never goes back."""
+
+    room: str
+    seq: int
+    id: Id | None = None
+
+
+@frozen
+class Search:
+    """Where has something been said? In all rooms that one may read, newest first.
+
+    `words`: all of them have to occur; upper and lower case are one.
+    `room`: only there. `before`: the `next` of a `Found`, to go on with.
+    `limit`: how many hits at most, 1 to 50.
+    """
+
+    words: str
+    room: str | None = None
+    before: int | None = None
+    limit: int = 20
+    id: Id | None = None
+
+
+@frozen
 class Ping:
     """Is anybody there? A client that has pinged once is expected to go on: one that is
     then silent for 45 s counts as lost."""
@@ -151,7 +230,22 @@ class Ping:
     id: Id | None = None
 
 
-Request = Hello | Join | Say | Leave | History | Who | Rooms | Ping
+Request = (
+    Hello
+    | Join
+    | Say
+    | Leave
+    | Edit
+    | Delete
+    | React
+    | Topic
+    | History
+    | Who
+    | Rooms
+    | Read
+    | Search
+    | Ping
+)
 """What a client may send."""
 
 
@@ -181,10 +275,12 @@ class Limits:
 
 @frozen
 class RoomState:
-    """What the server remembers of a person in a room: `head` is the room's newest `seq`."""
+    """What the server remembers of a person in a room: `head` is the room's newest `seq`,
+    `read` the newest that the person has read."""
 
     room: str
     head: int
+    read: int = 0
 
 
 @frozen
@@ -194,7 +290,7 @@ class Welcome:
     `server`: the program and its version. `name`: the name in the form in which it is
     compared. `token`: proof for coming back under this name. `epoch`: names this history;
     where it is not the one that a client knows, its cursors are void. `rooms`: the rooms
-    that this person is in.
+    that this person is in, and its private ones: the newest of them, if they are many.
     """
 
     v: int
@@ -214,19 +310,22 @@ class Event:
     `seq`: 1, 2, 3 … in each room, without a hole, the same for every member.
     `at`: UTC with milliseconds; never goes back within a room and never decides order.
     `by`: who did it, stamped by the server.
+    `changed`: the event that has changed it last: an `Edit`, and then `message` has the
+    new text; or a `Delete`, and then it has none.
     """
 
     seq: int
     at: datetime
     by: str
     message: Post
+    changed: int | None = None
 
 
 @frozen
 class Ack:
     """A post stands in the room's log, as its event `seq`.
 
-    Answers every `Say`, and every `Join` and `Leave` that carries an `id`. `again`: it made
+    Answers every `Say`, and every other post that carries an `id`. `again`: it made
     no event now. It was a resend; or the join of somebody who came back in time, or is
     quiet, or a quiet leave: `seq` is the room's newest then.
     """
@@ -260,11 +359,13 @@ class Page:
 
 @frozen
 class Members:
-    """The answer to `Who`; where one line can't hold all the names, there is `more`."""
+    """The answer to `Who`; where one line can't hold all the names, there is `more`.
+    `topic`: what the room is about."""
 
     room: str
     names: tuple[str, ...]
     more: bool = False
+    topic: str = ""
     id: Id | None = None
 
 
@@ -284,6 +385,46 @@ class RoomList:
     rooms: tuple[RoomInfo, ...]
     more: bool = False
     id: Id | None = None
+
+
+@frozen
+class Marked:
+    """One has read a room up to event `seq`, here or at another device; answers `Read`."""
+
+    room: str
+    seq: int
+    id: Id | None = None
+
+
+@frozen
+class Hit:
+    """Something that was found: event `seq` of `room`, and of its text a piece around the
+    words."""
+
+    room: str
+    seq: int
+    at: datetime
+    by: str
+    text: str
+
+
+@frozen
+class Found:
+    """The answer to `Search`. `next`: what to ask for older hits with, if there may be some."""
+
+    hits: tuple[Hit, ...]
+    next: int | None = None
+    id: Id | None = None
+
+
+@frozen
+class Called:
+    """`by` has said something, as event `seq`, in a private room that this connection has
+    not joined: to get it, join `room` with an `after` before that."""
+
+    room: str
+    by: str
+    seq: int
 
 
 @frozen
@@ -311,5 +452,19 @@ class Goodbye:
     retry: float | None = None
 
 
-Reply = Welcome | Event | Ack | Gap | Page | Members | RoomList | Pong | Error | Goodbye
+Reply = (
+    Welcome
+    | Event
+    | Ack
+    | Gap
+    | Page
+    | Members
+    | RoomList
+    | Marked
+    | Found
+    | Called
+    | Pong
+    | Error
+    | Goodbye
+)
 """What a server may send."""

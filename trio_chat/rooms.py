@@ -1,10 +1,10 @@
 """Who is here, and who hears what.
 
-A `Member` is in rooms; in each it has a `Follower`: a cursor over the room's log. A
-follower is *live*, and then gets every batch as it is made; or *behind*, and then its
-connection's writer reads pages of the log for it until it has reached the head. Whoever
-joins starts behind, whoever comes back starts behind, and a reader whose outbox is full
-falls behind: one mechanism for the three.
+A `Member` is somebody with a name, here with one `Device` or several; a device is in rooms.
+In each it has a `Follower`: a cursor over the room's log. A follower is *live*, and then
+gets every batch as it is made; or *behind*, and then its connection's writer reads pages of
+the log for it until it has reached the head. Whoever joins starts behind, whoever comes back
+starts behind, and a reader whose outbox is full falls behind: one mechanism for the three.
 
 Nothing here waits, but for the reading of pages. A trio task can only be interrupted at
 an `await`, so each method is one step for everybody else: no lock, and one order.
@@ -20,11 +20,12 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
-from trio_chat.errors import NameTaken, NoSuchRoom
-from trio_chat.history import History, Slice, Token
-from trio_chat.messages import Gap
-from trio_chat.names import Name
+from trio_chat.errors import NameTaken, NoSuchName, NoSuchRoom
+from trio_chat.history import DeviceId, History, Identity, Slice, Stay, Token
+from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
+from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Format, Outbox
+from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
 from trio_chat.wire import SERVER
 
 NEWEST = 50
@@ -33,11 +34,21 @@ NEWEST = 50
 CATCH_UP_EVENTS = 1000
 """The most events read at once; the bytes of a slice are the nearer limit."""
 
+ROOM_SHOWN = 96
+"""The most characters of the name of a room, as it was asked for, in a refusal."""
+
+ROOMS_TOLD = 200
+"""The most rooms that a welcome lists; a line holds twice as many."""
+
+RANDOM_BITS = 53
+"""Of an identity, and of a device: SQLite and JSON hold so many exactly, and two that are
+alike never meet."""
+
 DAWN = datetime.min.replace(tzinfo=UTC)
 
 
 class Connection(Protocol):
-    """What a member is reached through."""
+    """What a device is reached through."""
 
     outbox: Outbox
 
@@ -48,38 +59,138 @@ class Connection(Protocol):
 
 @define(eq=False)
 class Member:
-    """Somebody who has said hello, through one connection or the next.
+    """Somebody with a name. `devices`: in the order in which they came. `read`: of each room
+    the newest `seq` that has been read. `private`: the private rooms, in the order in which
+    they were begun."""
+
+    name: Name
+    identity: Identity
+    read: dict[Name, int] = field(factory=dict)
+    devices: dict["Device", None] = field(factory=dict, init=False)
+    private: dict[Name, "Room"] = field(factory=dict, init=False)
+
+    @property
+    def begun(self) -> int:
+        """How many private rooms it has begun."""
+        return sum(
+            room.pair is not None and room.pair[0] == self.identity
+            for room in self.private.values()
+        )
+
+    def mark(self, room: Name, seq: int, besides: "Device") -> None:
+        """Note what has been read with one device, and tell the others."""
+        self.read[room] = max(seq, self.read.get(room, 0))
+        for device in self.devices:
+            if device is not besides:
+                device.tell(Marked(room, self.read[room]))
+
+    def states(self, device: "Device") -> tuple[RoomState, ...]:
+        """What is remembered of the rooms that a device is in, and of the private ones."""
+        rooms = {follower.room.name: follower.room for follower in device.rooms.values()}
+        newest = sorted(self.private.values(), key=lambda room: room.last_at, reverse=True)
+        rooms |= {room.name: room for room in newest[:ROOMS_TOLD]}
+        return tuple(
+            RoomState(room.name, room.head, self.read.get(room.name, 0))
+            for room in [*rooms.values()][:ROOMS_TOLD]
+        )
+
+
+@define(eq=False)
+class Device:
+    """One of the ways in which a member is here: one connection, and then the next.
 
     `token`: what proves that it comes back. `has_pinged`: it means to stay connected.
     `lost_at`: since when it has no connection, in trio's time. `is_gone`: it will not
-    come back, its name is free.
+    come back.
     """
 
-    name: Name
+    id: DeviceId
+    member: Member
     connection: Connection
     token: Token
-    rooms: dict[Name, "Room"] = field(factory=dict, init=False)
+    rooms: dict[Name, "Follower"] = field(factory=dict, init=False)
     has_pinged: bool = field(default=False, init=False)
     lost_at: float | None = field(default=None, init=False)
     is_gone: bool = field(default=False, init=False)
+    _calls: set[Name] = field(factory=set, init=False)  # rooms, of which it is still to hear
+
+    @property
+    def name(self) -> Name:
+        """That of its member."""
+        return self.member.name
 
     @property
     def is_seen(self) -> bool:
         """Have others seen it come, and so would see it go?"""
-        return any(not room.members[self.name].is_quiet for room in self.rooms.values())
+        return any(not follower.is_quiet for follower in self.rooms.values())
+
+    @property
+    def is_remembered(self) -> bool:
+        """Is its token stored, so that it can come back even after a restart?"""
+        return self.is_seen or bool(self.member.private)
+
+    def tell(self, reply: Reply) -> None:
+        """Send something that does no harm if it does not come: it is in the next welcome."""
+        outbox = self.connection.outbox
+        outbox.put(outbox.format([SERVER.encode(reply)]))
+
+    def call(self, room: "Room", by: Name, seq: int) -> None:
+        """Tell of a private room which this connection does not follow."""
+        outbox = self.connection.outbox
+        if room.name in self._calls:
+            return
+        data = outbox.format([SERVER.encode(Called(room.name, by, seq))])
+        if not outbox.put(data):
+            self._calls.add(room.name)
+            outbox.fall_behind(_Call(self, room.name, data))
+
+    def has_called(self, room: Name) -> None:
+        """It is on its way."""
+        self._calls.discard(room)
+
+
+@define(eq=False)
+class _Call:
+    """A call that waits for its turn."""
+
+    device: Device
+    room: Name
+    data: bytes
+
+    async def next_page(self) -> tuple[bytes, bool]:
+        await trio.lowlevel.checkpoint()
+        self.device.has_called(self.room)
+        return self.data, False
 
 
 @define(eq=False)
 class Room:
     """`head` and `last_at` are the number and the time of the newest event that is
-    committed and told; `live` are the followers that have it."""
+    committed and told; `live` are the followers that have it. `pair`: of a private room, who
+    has begun it and the other one."""
 
     name: Name
     history: History
     head: int = 0
     last_at: datetime = DAWN
-    members: dict[Name, "Follower"] = field(factory=dict, init=False)
+    topic: str = ""
+    pair: tuple[Identity, Identity] | None = None
+    followers: dict[Device, "Follower"] = field(factory=dict, init=False)
     live: dict["Follower", None] = field(factory=dict, init=False)  # a set with an order
+
+    @property
+    def is_private(self) -> bool:
+        """Is it for two?"""
+        return is_private(self.name)
+
+    @property
+    def members(self) -> set[Member]:
+        """Those who are in it."""
+        return {device.member for device in self.followers}
+
+    def admits(self, member: Member) -> bool:
+        """May this member know of it?"""
+        return not self.is_private or (self.pair is not None and member.identity in self.pair)
 
     def tell(self, first: int, lines: Sequence[bytes]) -> None:
         """Hand new events, the first of which is number `first`, to the live followers."""
@@ -103,10 +214,10 @@ class Follower:
 
     `cursor`: the last event sent, kept only while behind; None before the first page of
     somebody who joined without one. `is_quiet`: the others have not seen it come, and will
-    not see it go. `end`: its member has left, with this event or after it.
+    not see it go. `end`: its device has left, with this event or after it.
     """
 
-    member: Member
+    device: Device
     room: Room
     outbox: Outbox
     cursor: int | None = None
@@ -115,8 +226,8 @@ class Follower:
 
     @property
     def is_detached(self) -> bool:
-        """Has its member come back over another connection, and not resumed this room?"""
-        return self.outbox is not self.member.connection.outbox
+        """Has its device come back over another connection, and not resumed this room?"""
+        return self.outbox is not self.device.connection.outbox
 
     def start(self, joined: int, first: int, lines: Sequence[bytes]) -> None:
         """Begin at event `joined`, which stands in this batch or comes next, or at an
@@ -184,34 +295,67 @@ class Follower:
 
 @define(eq=False)
 class Hub:
-    """The members and rooms of a server. `lost`: those without a connection who may come
-    back, in the order in which they were lost; `has_lost` wakes who waits for one."""
+    """The members and rooms of a server; `private`: those for two. `lost`: the devices
+    without a connection that may come back, in the order in which they were lost; `has_lost`
+    wakes who waits for one."""
 
     history: History
     members: dict[Name, Member] = field(factory=dict, init=False)
-    lost: dict[Member, None] = field(factory=dict, init=False)
+    lost: dict[Device, None] = field(factory=dict, init=False)
     has_lost: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     rooms: dict[Name, Room] = field(factory=dict, init=False)
+    private: dict[Name, Room] = field(factory=dict, init=False)
+    _people: dict[Identity, Member] = field(factory=dict, init=False)
+    _pairs: dict[Identity, dict[Identity, Room]] = field(factory=dict, init=False)
 
     async def open(self, now: float) -> None:
         """Learn from the history what rooms there are, and who was in them: whoever was
         there when the server ended counts as lost `now`."""
         for name, head in (await self.history.heads()).items():
-            self.rooms[name] = Room(name, self.history, head.seq, head.at)
+            self.add_room(Room(name, self.history, head.seq, head.at, head.topic, head.pair))
         for stay in await self.history.stays():
-            nowhere = _Nowhere()
-            member = Member(stay.name, nowhere, stay.token)
-            member.has_pinged = True
-            self.members[stay.name] = member
-            for name in stay.rooms:
-                room = member.rooms[name] = self.rooms[name]
-                room.members[stay.name] = Follower(member, room, nowhere.outbox)
-            self.lose(member, now)
+            self._bring_back(stay, now)
+
+    def _bring_back(self, stay: Stay, now: float) -> None:
+        nowhere = _Nowhere()
+        member = self.members.get(stay.name) or self._add_member(stay.name, stay)
+        device = Device(stay.device, member, nowhere, stay.token)
+        device.has_pinged = True
+        member.devices[device] = None
+        for name in stay.rooms:
+            room = self.rooms[name]
+            follower = Follower(device, room, nowhere.outbox)
+            device.rooms[name] = room.followers[device] = follower
+        self.lose(device, now)
+
+    def add_room(self, room: Room) -> None:
+        """Take in a room that has its first event; it may be known already."""
+        if not room.is_private:
+            self.rooms[room.name] = room
+            return
+        self.private[room.name] = room
+        if room.pair is not None:
+            one, other = room.pair
+            self._pairs.setdefault(one, {})[other] = room
+            self._pairs.setdefault(other, {})[one] = room
+        for member in self.people_of(room):
+            member.private[room.name] = room
+
+    async def recognise(self, name: Name, token: str) -> Stay | None:
+        """Whom a token proves who is not here. Raises `NotStored`."""
+        return (
+            None if name in self.members else await self.history.recognise(name, _hash(token))
+        )
 
     def enter(
-        self, name: Name, token: str | None, connection: Connection
-    ) -> tuple[Member, str]:
-        """Let somebody in, or in again; returns the token with which to come back.
+        self,
+        name: Name,
+        token: str | None,
+        connection: Connection,
+        known: Stay | None = None,
+    ) -> tuple[Device, str]:
+        """Let somebody in, or in again; returns the token with which to come back. `known`:
+        whom that proves, by the history.
 
         Whoever proves that the name is its own gets it back, with its rooms, and what
         seems to be its old connection is cut off. Raises `NameTaken`.
@@ -219,51 +363,106 @@ class Hub:
         fresh = secrets.token_urlsafe(32)
         member = self.members.get(name)
         if member is None:
-            # What it came with stays good until the next: the welcome may get lost.
-            before = None if token is None else _hash(token)
-            member = Member(name, connection, Token(_hash(fresh), before))
-            self.members[name] = member
-        elif token is not None and _proves(token, member.token):
-            member.connection.cut_off("taken over by a new connection")
-            member.connection = connection
-            member.token = Token(_hash(fresh), previous=_hash(token))
-            member.lost_at = None
-            self.lost.pop(member, None)
+            member = self._add_member(name, known)
+            id = DeviceId(secrets.randbits(RANDOM_BITS)) if known is None else known.device
+            device = Device(id, member, connection, Token(_hash(fresh)))
+            member.devices[device] = None
         else:
-            raise NameTaken(_taken(member))
-        return member, fresh
+            device = self._find_device(member, token)
+            device.connection.cut_off("taken over by a new connection")
+            device.connection = connection
+            device.lost_at = None
+            self.lost.pop(device, None)
+        device.token = Token(_hash(fresh), None if token is None else _hash(token))
+        return device, fresh
 
-    def keep_token(self, member: Member, token: str) -> None:
-        """The new one could not be stored: the one that `member` came with stays good."""
-        member.token = Token(_hash(token))
+    def _add_member(self, name: Name, known: Stay | None) -> Member:
+        identity = Identity(secrets.randbits(RANDOM_BITS)) if known is None else known.identity
+        member = Member(name, identity, {} if known is None else dict(known.read))
+        member.private = {room.name: room for room in self._pairs.get(identity, {}).values()}
+        self.members[name] = self._people[identity] = member
+        return member
 
-    def lose(self, member: Member, now: float) -> None:
+    def _find_device(self, member: Member, token: str | None) -> Device:
+        for device in member.devices:
+            if token is not None and _proves(token, device.token):
+                return device
+        raise NameTaken(_taken(member))
+
+    def keep_token(self, device: Device, token: str) -> None:
+        """The new one could not be stored: the one that `device` came with stays good."""
+        device.token = Token(_hash(token))
+
+    def lose(self, device: Device, now: float) -> None:
         """The connection is lost; keep the name and the rooms for a while."""
-        for room in member.rooms.values():
-            room.live.pop(room.members[member.name], None)
-        member.lost_at = now
-        self.lost[member] = None
+        for follower in device.rooms.values():
+            follower.room.live.pop(follower, None)
+        device.lost_at = now
+        self.lost[device] = None
         self.has_lost.unpark_all()
 
-    def exit(self, member: Member) -> None:
-        """Free the name of somebody who does not come back."""
-        member.is_gone = True
-        self.lost.pop(member, None)
-        del self.members[member.name]
+    def exit(self, device: Device) -> None:
+        """Forget a device that does not come back; with its last one, free the name."""
+        device.is_gone = True
+        self.lost.pop(device, None)
+        del device.member.devices[device]
+        if not device.member.devices:
+            del self.members[device.name], self._people[device.member.identity]
 
-    def find_room(self, name: Name) -> Room:
-        """The room of that name.
+    # ------------------------------------------------------------ finding
 
-        Raises `NoSuchRoom`.
+    def get(self, name: Name) -> Room | None:
+        """The room of that name, in full, if there is one."""
+        return (self.private if is_private(name) else self.rooms).get(name)
+
+    def find_room(self, member: Member, raw: str) -> Room:
+        """The room that `raw` means to `member`.
+
+        Raises `BadName`, `NoSuchName`, `NoSuchRoom`.
         """
-        room = self.rooms.get(name)
-        if room is None:
-            raise NoSuchRoom(f"there is no room {name}")
+        room = self.get(self.find_name(member, raw))
+        if room is None or not room.admits(member):
+            raise NoSuchRoom(f"there is no room {raw[:ROOM_SHOWN]}")
         return room
+
+    def find_name(self, member: Member, raw: str) -> Name:
+        """The name, in full, of the room that `raw` means to `member`. There may be no such
+        room; there is a name for a private one that has not begun yet, too.
+
+        Raises `BadName`, `NoSuchName`.
+        """
+        if not is_private(raw):
+            return parse_name(raw)
+        if is_pair_name(raw):
+            return Name(raw)
+        person = self.find_person(member, raw)
+        room = self._pairs.get(member.identity, {}).get(person.identity)
+        return make_pair_name(member.name, person.name) if room is None else room.name
+
+    def find_person(self, member: Member, raw: str) -> Member:
+        """The one whom `member` means by a sign and a name.
+
+        Raises `BadName`, `NoSuchName`.
+        """
+        name = parse_name(raw.removeprefix(SIGN))
+        person = self.members.get(name)
+        if person is None:
+            raise NoSuchName(f"nobody here is called {name}")
+        if person is member:
+            raise NoSuchName(f"{name} is your own name")
+        return person
+
+    def people_of(self, room: Room) -> Sequence[Member]:
+        """Those of a private room's two who are here."""
+        return [self._people[one] for one in room.pair or () if one in self._people]
+
+    def readable(self, member: Member) -> Sequence[Name]:
+        """The rooms that a member may read."""
+        return [*self.rooms, *member.private]
 
 
 def _taken(member: Member) -> str:
-    if member.lost_at is None:
+    if any(device.lost_at is None for device in member.devices):
         return f"somebody here is called {member.name}; choose another name"
     return (
         f"{member.name} has lost the connection and may come back; try again in half a minute"

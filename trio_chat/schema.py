@@ -17,20 +17,28 @@ import attrs
 from trio_chat.messages import (
     VERSION,
     Ack,
+    Called,
+    Delete,
+    Edit,
     Error,
     Event,
+    Found,
     Gap,
     Goodbye,
     Hello,
     History,
+    Hit,
     Join,
     Leave,
     Limits,
+    Marked,
     MaxChars,
     Members,
     Page,
     Ping,
     Pong,
+    React,
+    Read,
     Reply,
     Request,
     RoomInfo,
@@ -38,6 +46,8 @@ from trio_chat.messages import (
     Rooms,
     RoomState,
     Say,
+    Search,
+    Topic,
     Welcome,
     Who,
 )
@@ -48,7 +58,7 @@ Schema = dict[str, object]
 MESSAGES: tuple[type, ...] = (*get_args(Request), *get_args(Reply))
 """The classes that are lines of their own, and so have a `type`."""
 
-PARTS = (Limits, RoomState, RoomInfo)
+PARTS = (Limits, RoomState, RoomInfo, Hit)
 """The classes that stand only inside others."""
 
 _DESCRIPTION = """The lines of the trio_chat protocol, one JSON object each.
@@ -145,13 +155,16 @@ def _limited(kind: Any, *marks: object) -> Schema:
 _LIMITS = Limits(
     line=65536, text=16384, name=32, rooms=100, page=100, rate=10.0, burst=50, silence=45.0
 )
-_STATE = RoomState("lobby", head=12)
+_STATE = RoomState("lobby", head=12, read=11)
 _INFO = RoomInfo("lobby", members=2, head=12)
 _TOKEN = "0DNqCgqPuYz8zLqcFhZ1k4n5hmHQAQFqvOAYd3Yf7Xo"  # noqa: S105 # nobody's
 _AT = datetime(2026, 11, 20, 18, 0, 0, 123_000, tzinfo=UTC)
 _SAID = Event(12, _AT, "alice", Say("lobby", "hi", id="c1"))
 
-GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
+_PAIR = "@alice,bob:k7Jx2mQ9"
+_HIT = Hit("lobby", 12, _AT, "alice", "… where is the key to the garden …")
+
+GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     Hello("alice"),
     Hello("alice", token=_TOKEN, client="nc 1.0", id="h"),
     Join("lobby"),
@@ -160,6 +173,13 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
     Join("lobby", quiet=True, id="j"),
     Say("lobby", "hi", id="c1"),
     Say("lobby", 'two\nlines, a " and a \u2028 …'),
+    Say("@bob", "just for you", id="c2"),
+    Say("lobby", "yes", id="c3", reply_to=12),
+    Edit("lobby", 12, "hi there", id="e"),
+    Delete("lobby", 12),
+    React("lobby", 12, "👍", id="r"),
+    React("lobby", 12, "👍", off=True),
+    Topic("lobby", "what happens this week"),
     Leave("lobby"),
     Leave("lobby", lost=True),
     History("lobby", id="p"),
@@ -167,6 +187,9 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
     History("lobby", after=12),
     Who("lobby"),
     Rooms(),
+    Read("lobby", 12),
+    Search("garden key", id="s"),
+    Search("garden key", room="lobby", before=81, limit=50),
     Ping(id="7"),
     Welcome(
         VERSION, "trio_chat 0.1.0", "alice", _TOKEN, "kzP3vQ1bXo7tYw4m", _LIMITS, (_STATE,), "h"
@@ -174,25 +197,39 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo, ...] = (
     _SAID,
     Event(11, _AT, "alice", Join("lobby", id="j")),
     Event(13, _AT, "alice", Leave("lobby", lost=True)),
+    Event(12, _AT, "alice", Say("lobby", "hi there", id="c1"), changed=15),
+    Event(15, _AT, "alice", Edit("lobby", 12, "hi there", id="e")),
+    Event(16, _AT, "alice", Delete("lobby", 12)),
+    Event(17, _AT, "bob", React("lobby", 13, "👍")),
+    Event(18, _AT, "bob", Topic("lobby", "what happens this week")),
+    Event(1, _AT, "alice", Say(_PAIR, "just for you", id="c2")),
     Ack("c1", "lobby", 12),
     Ack("c1", "lobby", 12, again=True),
     Gap("lobby", 1, 10),
     Page("lobby", (_SAID,), more=False, gap=Gap("lobby", 1, 10), id="p"),
     Members("lobby", ("alice",), more=True, id="w"),
-    Members("lobby", ("bob",), id="w"),
+    Members("lobby", ("bob",), topic="what happens this week", id="w"),
     RoomList((_INFO,), more=True),
     RoomList(()),
+    Marked("lobby", 12),
+    Found((_HIT,), next=81, id="s"),
+    Found(()),
+    Called(_PAIR, "alice", 1),
     Pong(id="7"),
     Error("not_in_room", "you are not in lobby; join it first", id="c1"),
     Goodbye("the server is closing", retry=1.0),
     _LIMITS,
     _STATE,
     _INFO,
+    _HIT,
 )
 """At least one of each class."""
 
 
-def _example(value: Request | Reply | Limits | RoomState | RoomInfo) -> object:
+def _example(value: Request | Reply | Limits | RoomState | RoomInfo | Hit) -> object:
+    if isinstance(value, Hit):
+        (hit,) = json.loads(golden_line(Found((value,))))["hits"]
+        return hit
     if isinstance(value, PARTS):
         return attrs.asdict(value)
     return json.loads(golden_line(value))

@@ -8,20 +8,21 @@ grow, and when the channel is full the speakers wait, never the readers.
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
-from trio_chat.batch import Batch
-from trio_chat.errors import NotStored
-from trio_chat.history import Entry, History, Key, Place
-from trio_chat.messages import Post, Say
+from trio_chat.batch import Batch, edit_of
+from trio_chat.errors import NotStored, Refused
+from trio_chat.history import Entry, HasRead, History, Identity, Key, Place, Record
+from trio_chat.messages import Delete, Edit, Post, React, Say
+from trio_chat.names import Name
 from trio_chat.outbox import Outbox
-from trio_chat.rooms import Hub, Member
+from trio_chat.rooms import Device, Hub
 
 INBOX_SUBMISSIONS = 1024
 """The most submissions that wait; a connection has one at a time."""
@@ -36,6 +37,9 @@ POST_WEIGHT = 256
 
 DEPART_AGAIN = 5.0
 """Seconds after which a leave that could not be stored is tried again."""
+
+NOTE_WITHIN = 1.0
+"""Seconds after which it is stored what somebody has read."""
 
 COME_BACK_WITHIN = 20.0
 """Seconds in which somebody whose connection was lost keeps the name and the rooms: a
@@ -52,15 +56,15 @@ def utc_now() -> datetime:
 
 @define(eq=False)
 class Submission:
-    """Posts of one member, to be decided together and in this order.
+    """Posts of one device, to be decided together and in this order.
 
-    `outbox`: that of the connection which asks; if it is not the member's any more, nothing
+    `outbox`: that of the connection which asks; if it is not the device's any more, nothing
     is decided, for nobody could be told.
     `renews`: it has come back, and its new token is to be kept before it is told.
     `is_handled` is set once all of this is done, `is_stored` if it could be.
     """
 
-    member: Member
+    device: Device
     outbox: Outbox
     posts: Sequence[Post] = ()
     renews: bool = False
@@ -70,8 +74,19 @@ class Submission:
     @property
     def weight(self) -> int:
         """About the bytes of the events that it makes."""
-        texts = sum(len(post.text) for post in self.posts if isinstance(post, Say))
+        texts = sum(len(post.text) for post in self.posts if isinstance(post, Say | Edit))
         return POST_WEIGHT * len(self.posts) + texts
+
+
+@frozen
+class _Turn:
+    """What one batch is made of: what was asked for, who has gone, what was read meanwhile,
+    and the events that posts are about."""
+
+    submissions: Sequence[Submission]
+    departed: Sequence[Device]
+    read: Mapping[tuple[Identity, Name], HasRead]
+    records: Mapping[Place, Record]
 
 
 @define(eq=False)
@@ -81,7 +96,9 @@ class Sequencer:
     hub: Hub
     history: History
     now: Callable[[], datetime] = utc_now
-    _departed: list[Member] = field(factory=list, init=False)
+    _departed: list[Device] = field(factory=list, init=False)
+    _read: dict[tuple[Identity, Name], HasRead] = field(factory=dict, init=False)
+    _has_read: trio.Event = field(factory=trio.Event, init=False)
     _send: trio.MemorySendChannel[Submission | None] = field(init=False)
     _inbox: trio.MemoryReceiveChannel[Submission | None] = field(init=False)
 
@@ -95,11 +112,27 @@ class Sequencer:
         except trio.WouldBlock:
             await self._send.send(submission)
 
-    def depart(self, member: Member) -> None:
+    def depart(self, device: Device) -> None:
         """Have the rooms told that somebody's connection is lost. Never waits."""
-        self.hub.exit(member)
+        self.hub.exit(device)
         # Even if it is in no room: its join may be in the batch that is being committed.
-        self._departed.append(member)
+        self._departed.append(device)
+        self._wake()
+
+    def note(self, read: HasRead) -> None:
+        """Have it stored what somebody has read: with the next batch, or soon. Never waits."""
+        self._read[read.identity, read.room] = read
+        self._has_read.set()
+
+    async def keep_what_is_read(self) -> None:
+        """Store it also while nobody says anything, until cancelled."""
+        while True:
+            await self._has_read.wait()
+            await trio.sleep(NOTE_WITHIN)
+            self._has_read = trio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
         with suppress(trio.WouldBlock):  # full: then it is awake
             self._send.send_nowait(None)
 
@@ -108,11 +141,11 @@ class Sequencer:
         while True:
             while not self.hub.lost:
                 await self.hub.has_lost.park()
-            member = next(iter(self.hub.lost))
-            assert member.lost_at is not None, "who is lost has been lost at some time"
-            await trio.sleep_until(member.lost_at + COME_BACK_WITHIN)
-            if member in self.hub.lost and _is_overdue(member):
-                self.depart(member)
+            device = next(iter(self.hub.lost))
+            assert device.lost_at is not None, "who is lost has been lost at some time"
+            await trio.sleep_until(device.lost_at + COME_BACK_WITHIN)
+            if device in self.hub.lost and _is_overdue(device):
+                self.depart(device)
 
     async def run(self) -> None:
         """Make order until cancelled."""
@@ -133,10 +166,14 @@ class Sequencer:
         return [submission for submission in taken if submission is not None]
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> None:
-        departed = list(self._departed)
-        batch = await self._commit(partial(self._draft, submissions, departed))
+        read, self._read = self._read, {}
+        records = await self._look_up(submissions)
+        turn = _Turn(submissions, list(self._departed), read, records)
+        batch = await self._commit(partial(self._draft, turn))
         if batch.failure is None:
-            del self._departed[: len(departed)]
+            del self._departed[: len(turn.departed)]
+        else:
+            self._read = read | self._read
         batch.deliver()
         for submission in submissions:
             submission.is_stored = batch.failure is None
@@ -151,10 +188,10 @@ class Sequencer:
         known: dict[Key, Place] = {}
         while True:
             batch = draft(known, None)
-            if not batch.entries and not batch.tokens:
+            if not batch.entries and not batch.changes:
                 return batch
             try:
-                found = await self.history.append(batch.entries, batch.tokens)
+                found = await self.history.append(batch.entries, batch.changes)
             except NotStored as failure:
                 log.warning("not stored", extra={"error": str(failure)})
                 known.update(await self._find(batch.entries))
@@ -171,34 +208,56 @@ class Sequencer:
             log.warning("not found", extra={"error": str(failure)})
             return {}
 
+    async def _look_up(self, submissions: Sequence[Submission]) -> Mapping[Place, Record]:
+        """The events that these posts are about, and the edits that changed those last. As
+        nobody else writes, they are still like that when the batch is stored."""
+        places = {place for submission in submissions for place in self._targets(submission)}
+        if not places:
+            return {}
+        try:
+            records = await self.history.look_up(places)
+            edits = {edit for place in records if (edit := edit_of(place, records[place]))}
+            return {**records, **await self.history.look_up(edits)} if edits else records
+        except NotStored as failure:
+            log.warning("not looked up", extra={"error": str(failure)})
+            return {}
+
+    def _targets(self, submission: Submission) -> Iterator[Place]:
+        for post in submission.posts:
+            if isinstance(post, Edit | Delete | React):
+                with suppress(Refused):  # the batch will say so
+                    yield Place(
+                        self.hub.find_name(submission.device.member, post.room), post.seq
+                    )
+
     def _draft(
         self,
-        submissions: Sequence[Submission],
-        departed: Sequence[Member],
+        turn: "_Turn",
         known: Mapping[Key, Place],
         failure: NotStored | None,
     ) -> Batch:
-        batch = Batch(self.hub, self.now(), known, failure)
+        batch = Batch(self.hub, self.now(), known, turn.records, failure)
         # First those who left: their names may have new owners who speak in this batch.
-        for member in departed if failure is None else ():
-            batch.depart(member)
-        for submission in submissions:
-            if submission.outbox is submission.member.connection.outbox:
+        for device in turn.departed if failure is None else ():
+            batch.depart(device)
+        for submission in turn.submissions:
+            if submission.outbox is submission.device.connection.outbox:
                 self._draft_one(batch, submission)
+        batch.changes += turn.read.values()
         return batch
 
     def _draft_one(self, batch: Batch, submission: Submission) -> None:
         if submission.renews:
-            batch.renew(submission.member)
+            batch.renew(submission.device)
         for post in submission.posts:
-            batch.post(submission.member, post)
+            batch.post(submission.device, post)
 
 
 def _weight(submissions: Sequence[Submission | None]) -> int:
     return sum(submission.weight for submission in submissions if submission is not None)
 
 
-def _is_overdue(member: Member) -> bool:
+def _is_overdue(device: Device) -> bool:
     return (
-        member.lost_at is not None and member.lost_at + COME_BACK_WITHIN <= trio.current_time()
+        device.lost_at is not None and device.lost_at + COME_BACK_WITHIN <= trio.current_time()
     )

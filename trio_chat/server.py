@@ -94,6 +94,7 @@ class Server:
         async with trio.open_nursery() as house:
             house.start_soon(self._sequencer.run)
             house.start_soon(self._sequencer.see_off_the_lost)
+            house.start_soon(self._sequencer.keep_what_is_read)
             house.start_soon(self.history.maintain)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:

@@ -21,8 +21,11 @@ from attrs import define, field, frozen
 from trio_chat import errors, names, questions, rules
 from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
+from trio_chat.history import HasRead, Stay
 from trio_chat.messages import (
     VERSION,
+    Delete,
+    Edit,
     Error,
     Goodbye,
     Hello,
@@ -30,20 +33,24 @@ from trio_chat.messages import (
     Join,
     Leave,
     Limits,
+    Marked,
     Ping,
     Pong,
     Post,
+    React,
+    Read,
     Reply,
     Request,
     Rooms,
-    RoomState,
     Say,
+    Search,
+    Topic,
     Welcome,
     Who,
 )
 from trio_chat.outbox import Outbox
 from trio_chat.pacing import BURST, RATE, Pace
-from trio_chat.rooms import Hub, Member
+from trio_chat.rooms import Device, Hub
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER
 
@@ -122,7 +129,7 @@ class Session:
     _pace: Pace = field(init=False)
     _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    _member: Member | None = field(default=None, init=False)
+    _device: Device | None = field(default=None, init=False)
     _fell_silent: bool = field(default=False, init=False)
     _posts: list[Post] = field(factory=list, init=False)
     _submission: Submission | None = field(default=None, init=False)
@@ -149,8 +156,8 @@ class Session:
             log.exception("bug: a session died", extra={"link": self.number})
         finally:
             self.outbox.cut()
-            if self._member is not None and self._member.connection is self:
-                self._lose(self._member)
+            if self._device is not None and self._device.connection is self:
+                self._lose(self._device)
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
                 await self._hang_up()
             self._note("closed")
@@ -160,13 +167,13 @@ class Session:
         self.outbox.cut()
         self._life.cancel(reason=why)
 
-    def _lose(self, member: Member) -> None:
+    def _lose(self, device: Device) -> None:
         """The connection is over. Who pings means to stay, and is expected back; who does
         not, such as nc, has hung up; and who was silent for long has been waited for."""
-        if member.has_pinged and member.is_seen and not self._fell_silent:
-            self.hub.lose(member, trio.current_time())
+        if device.has_pinged and device.is_seen and not self._fell_silent:
+            self.hub.lose(device, trio.current_time())
         else:
-            self.sequencer.depart(member)
+            self.sequencer.depart(device)
 
     def _note(self, what: str, **fields: object) -> None:
         log.info(what, extra={"link": self.number, **fields})
@@ -184,7 +191,7 @@ class Session:
     def _last_word(self) -> Reply:
         if self._farewell is not None:
             return self._farewell
-        if self._member is None:
+        if self._device is None:
             return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
         self._fell_silent = True
         self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
@@ -207,7 +214,7 @@ class Session:
         await self._submit()
 
     async def _receive(self) -> bytes:
-        pings = self._member is not None and self._member.has_pinged
+        pings = self._device is not None and self._device.has_pinged
         if pings:
             self._listening.deadline = trio.current_time() + SILENCE
         try:
@@ -223,14 +230,14 @@ class Session:
         try:
             request = SERVER.decode(line)
             id = request.id
-            if self._member is None:
+            if self._device is None:
                 await self._greet(request)
             else:
-                await self._heed(request, self._member)
+                await self._heed(request, self._device)
         except (WireError, Refused) as error:
             error.id = error.id or id
             # A browser that is made to post here says no hello first.
-            is_stranger = self._member is None and isinstance(error, errors.NotJson)
+            is_stranger = self._device is None and isinstance(error, errors.NotJson)
             if error.ends_link or is_stranger:
                 raise
             await self._reply_to(error)
@@ -241,58 +248,78 @@ class Session:
         if request.v != VERSION:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
-        member, token = self.hub.enter(name, request.token, self)
-        self._member = member
+        known = None if request.token is None else await self._recognise(name, request.token)
+        device, token = self.hub.enter(name, request.token, self, known)
+        self._device = device
         self._listening.deadline = math.inf
         self._note("hello", who=name, client=request.client)
-        if member.is_seen and request.token is not None:
-            token = await self._renew(member, token, request.token)
-        self.outbox.answer(self._encode(self._welcome(member, token, request.id)))
+        if device.is_remembered and request.token is not None:
+            token = await self._renew(device, token, request.token)
+        self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
 
-    async def _renew(self, member: Member, fresh: str, presented: str) -> str:
+    async def _recognise(self, name: names.Name, token: str) -> Stay | None:
+        try:
+            return await self.hub.recognise(name, token)
+        except NotStored as failure:
+            self._note("not recognised", error=str(failure))
+            return None
+
+    async def _renew(self, device: Device, fresh: str, presented: str) -> str:
         """Have the new token stored before it is given out; the old one if that fails."""
-        submission = Submission(member, self.outbox, renews=True)
+        submission = Submission(device, self.outbox, renews=True)
         await self._submit_one(submission)
         await self._settled()
         if submission.is_stored:
             return fresh
-        self.hub.keep_token(member, presented)
+        self.hub.keep_token(device, presented)
         return presented
 
-    def _welcome(self, member: Member, token: str, id: str | None) -> Welcome:
-        rooms = tuple(RoomState(room.name, room.head) for room in member.rooms.values())
+    def _welcome(self, device: Device, token: str, id: str | None) -> Welcome:
+        rooms = device.member.states(device)
         epoch = self.hub.history.epoch
         return Welcome(
-            VERSION, SERVER_NAME, member.name, token, epoch, self.settings.limits, rooms, id
+            VERSION, SERVER_NAME, device.name, token, epoch, self.settings.limits, rooms, id
         )
 
-    async def _heed(self, request: Request, member: Member) -> None:
+    async def _heed(self, request: Request, device: Device) -> None:
         match request:
-            case Join() | Say() | Leave():
+            case Join() | Say() | Leave() | Edit() | Delete() | React() | Topic():
                 self._posts.append(request)
             case Ping():
-                member.has_pinged = True
+                device.has_pinged = True
                 await self.outbox.wait_for_space()
                 self.outbox.answer(self._encode(Pong(request.id)))
-            case History() | Who() | Rooms():
-                await self._submit()
-                await self._settled()
-                await self._take_turns()
-                lines = await questions.answer(request, self.hub)
+            case History() | Who() | Rooms() | Search():
+                await self._catch_up()
+                lines = await questions.answer(request, self.hub, device.member)
                 self.outbox.answer(self.outbox.format(lines))
+            case Read():
+                await self._catch_up()
+                self._mark(request, device)
             case Hello():
-                raise errors.HelloTwice(f"you are {member.name} already")
+                raise errors.HelloTwice(f"you are {device.name} already")
             case _:
                 assert_never(request)
 
+    def _mark(self, request: Read, device: Device) -> None:
+        member = device.member
+        room = self.hub.find_room(member, request.room)
+        if not room.is_private and room.name not in device.rooms:
+            raise errors.NotInRoom(f"you are not in {room.name}; join it first")
+        member.mark(room.name, min(request.seq, room.head), besides=device)
+        read = member.read[room.name]
+        self.sequencer.note(HasRead(member.identity, room.name, read))
+        self.outbox.answer(self._encode(Marked(room.name, read, request.id)))
+
     async def _reply_to(self, error: WireError | Refused) -> None:
-        await self._submit()
-        await self._settled()
-        await self._take_turns()
+        await self._catch_up()
         self.outbox.answer(self._encode(Error(error.code, str(error), error.id)))
 
-    async def _take_turns(self) -> None:
-        """Before an answer from here: let others have theirs, and the peer read."""
+    async def _catch_up(self) -> None:
+        """Before an answer from here: what was posted before comes first; and let others have
+        their answers, and the peer read."""
+        await self._submit()
+        await self._settled()
         await trio.lowlevel.checkpoint()
         await self.outbox.wait_for_space()
 
@@ -312,18 +339,18 @@ class Session:
 
     def _is_paced(self, post: Post) -> bool:
         """All that others have to hear; not the joins with which somebody comes back."""
-        assert self._member is not None, "who has not said hello has no posts"
-        return not (isinstance(post, Join) and post.room in self._member.rooms)
+        assert self._device is not None, "who has not said hello has no posts"
+        return not (isinstance(post, Join) and post.room in self._device.rooms)
 
     async def _hand_over(self, posts: list[Post]) -> None:
         """One submission at a time and none while the outbox is full: so what a peer can
         have under way is bounded, and a peer that does not read is not read from."""
         if not posts:
             return
-        assert self._member is not None, "who has not said hello has no posts"
+        assert self._device is not None, "who has not said hello has no posts"
         await self._settled()
         await self.outbox.wait_for_space()
-        await self._submit_one(Submission(self._member, self.outbox, posts))
+        await self._submit_one(Submission(self._device, self.outbox, posts))
 
     async def _submit_one(self, submission: Submission) -> None:
         await self.sequencer.submit(submission)

@@ -16,7 +16,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from trio_chat.errors import BadFields, NotJson, UnknownType
-from trio_chat.messages import ID_CHARS, MaxChars, Page, Post, Reply, Request
+from trio_chat.messages import ID_CHARS, MaxChars, Page, Post, Reply, Request, RoomState
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -104,11 +104,16 @@ def _id_of(fields: dict[str, Any]) -> str | None:
 
 
 def _tagged(cls: type, converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
+    fields = _fields(cls, converter)
+    name = tag(cls)
+    return lambda message: {"type": name, **fields(message)}
+
+
+def _fields(cls: type, converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
     unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(
         cls, converter, _cattrs_omit_if_default=True
     )
-    name = tag(cls)
-    return lambda message: {"type": name, **unstructure(message)}
+    return unstructure
 
 
 # ---------------------------------------------------------------- strict hooks
@@ -190,6 +195,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_unstructure_hook(datetime, _format_datetime)
     converter.register_structure_hook_factory(_is_annotated, _limited_str)
     converter.register_structure_hook_factory(_is_tuple, _tuple)
+    converter.register_unstructure_hook(RoomState, _fields(RoomState, converter))
     for cls in (*get_args(Post), *get_args(Reply)):
         converter.register_unstructure_hook(cls, _tagged(cls, converter))
     posts = _builders(Post, converter)

@@ -12,23 +12,22 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from trio_chat import cli
-from trio_chat.history import NO_TOKENS, Entry, Key, Place, Token
+from trio_chat.history import Change, Entry, Key, Place
 from trio_chat.history.sqlite import SqliteHistory
-from trio_chat.names import Name
 
 _append = SqliteHistory.append
 _held: list[Entry] = []
 
 
 async def _append_later(
-    self: SqliteHistory, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+    self: SqliteHistory, entries: Sequence[Entry], changes: Sequence[Change] = ()
 ) -> Mapping[Key, Place]:
     """Joins are in order, or nobody would come back to see."""
     await trio.lowlevel.checkpoint()
-    held, _held[:] = list(_held), [] if tokens else entries
+    held, _held[:] = list(_held), [] if changes else entries
     if held:
         await _append(self, held)
-    return await _append(self, entries, tokens) if tokens else {}
+    return await _append(self, entries, changes) if changes else {}
 
 
 if __name__ == "__main__":

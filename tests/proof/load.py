@@ -53,7 +53,7 @@ from trio_chat.client.lifeline import State
 from trio_chat.client.link import dial_tcp
 from trio_chat.errors import LinkLost, NotStored
 from trio_chat.errors import Refused as Refusal
-from trio_chat.messages import Ack, Gap, Hello
+from trio_chat.messages import Ack, Event, Gap, Hello
 
 READY = b"ready"
 """What is printed once everybody is in."""
@@ -239,7 +239,7 @@ class Crew:
             if isinstance(item, Gap):
                 self.journal.write(SawGap(name, item.room, item.first, item.last))
                 self._move(name, item.room, item.last)
-            else:
+            elif isinstance(item, Event):
                 self.journal.write(saw(name, item))
                 self._move(name, item.message.room, item.seq)
 

@@ -83,7 +83,7 @@ class JsonLines:
 
     def begin(self, _name: str, room: str, text: str) -> bytes:
         """Everybody hears what is said."""
-        return CLIENT.encode(Say(room, text, BEGUN))
+        return CLIENT.encode(Say(room, text, id=BEGUN))
 
     def say(self, room: str, number: int, text: bytes) -> bytes:
         """A say whose id is its number; none of the three needs an escape."""

@@ -11,6 +11,8 @@ from trio_chat.messages import (
     ID_CHARS,
     Ack,
     Error,
+    Found,
+    Marked,
     Members,
     Page,
     Pong,
@@ -23,7 +25,7 @@ from trio_chat.wire import CLIENT
 IN_FLIGHT = 256
 """The most requests under way; further ones wait for their turn."""
 
-Answer = Ack | Error | Page | Members | RoomList | Pong
+Answer = Ack | Error | Page | Members | RoomList | Marked | Found | Pong
 """The replies that answer a request."""
 
 

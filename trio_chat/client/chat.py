@@ -27,6 +27,9 @@ from trio_chat.client.link import Dial, Link, dial_tcp
 from trio_chat.errors import ChatError, LinkLost, Refused
 from trio_chat.messages import (
     Ack,
+    Delete,
+    Edit,
+    Found,
     Hello,
     History,
     Join,
@@ -34,16 +37,21 @@ from trio_chat.messages import (
     Members,
     Page,
     Ping,
+    React,
+    Read,
     Reply,
     Request,
     RoomInfo,
     RoomList,
     Rooms,
     Say,
+    Search,
+    Topic,
     Welcome,
     Who,
 )
 from trio_chat.names import parse_name
+from trio_chat.pairs import is_private
 
 DEFAULT_PORT = 8765
 """Where a server listens if nobody says otherwise."""
@@ -61,9 +69,11 @@ def _make_ids() -> Iterator[str]:
 class Chat:
     """A conversation with a server. Made by `connect`.
 
-    Iterate over it to get what happens in the rooms: `Event`s, and a `Gap` for what can't
-    be had any more. Every method returns once the server has answered, and raises its
-    refusal (`Refused`), or `LinkLost` if the server can't be reached any more.
+    Iterate over it to get what happens in the rooms: `Event`s, a `Gap` for what can't be had
+    any more, and a `Marked` where another device of one's own has read something. A private
+    room in which somebody says something is joined by itself. A `room` is meant by its name,
+    or by `@` and that of a person. Every method returns once the server has answered, and
+    raises its refusal (`Refused`), or `LinkLost` if the server can't be reached any more.
     """
 
     _lifeline: Lifeline
@@ -91,8 +101,11 @@ class Chat:
 
         `after`: the last `seq` that one has; what came later is shown. By default the
         newest 50 events are. `quiet`: for programs that come and go: the others see no
-        event of it, `who` names one as ever; returns the room's newest `seq`.
+        event of it, `who` names one as ever; returns the room's newest `seq`. A private room
+        is always joined like that.
         """
+        if is_private(room):
+            return _seq_of(await self._ask(Join(room, after, quiet=True, id=next(self._ids))))
         name = parse_name(room)
         receipt = await self._calls.begin(Join(name, after, quiet=quiet, id=next(self._ids)))
         # No await up to the send: a new connection resumes every room that has a cursor,
@@ -106,30 +119,63 @@ class Chat:
                 self._feed.give_up(name)
             raise
 
-    async def say(self, room: str, text: str, *, id: str | None = None) -> int:
+    async def say(
+        self, room: str, text: str, *, reply_to: int | None = None, id: str | None = None
+    ) -> int:
         """Say something in a room; returns its `seq` once it stands in the room's log.
 
-        If this is cancelled, it is not known whether it was said; saying it again with
-        the same `id` says it once.
+        `reply_to`: the `seq` of what it answers. If this is cancelled, it is not known
+        whether it was said; saying it again with the same `id` says it once.
         """
-        receipt = await self.submit(room, text, id=id)
+        receipt = await self.submit(room, text, reply_to=reply_to, id=id)
         return _seq_of(await receipt.wait())
 
-    async def submit(self, room: str, text: str, *, id: str | None = None) -> Receipt:
+    async def submit(
+        self, room: str, text: str, *, reply_to: int | None = None, id: str | None = None
+    ) -> Receipt:
         """Begin to say something: for many in a row, which keep their order.
 
         Waits only while too many have not been answered. Whoever wants to know what
         became of it awaits the receipt's `wait`.
         """
-        return await self._begin(Say(room, text, id or next(self._ids)))
+        return await self._begin(Say(room, text, id or next(self._ids), reply_to))
+
+    async def edit(self, room: str, seq: int, text: str) -> int:
+        """Say something else instead of one's own event `seq`; returns the `seq` of that."""
+        return _seq_of(await self._ask(Edit(room, seq, text, next(self._ids))))
+
+    async def delete(self, room: str, seq: int) -> int:
+        """Take back one's own event `seq`; returns the `seq` of that."""
+        return _seq_of(await self._ask(Delete(room, seq, next(self._ids))))
+
+    async def react(self, room: str, seq: int, sign: str, *, off: bool = False) -> int:
+        """Put a sign beside event `seq`, or take it away; returns the `seq` of that."""
+        return _seq_of(await self._ask(React(room, seq, sign, off, next(self._ids))))
+
+    async def set_topic(self, room: str, text: str) -> int:
+        """Say what a room is about; returns the `seq` of that."""
+        return _seq_of(await self._ask(Topic(room, text, next(self._ids))))
 
     async def leave(self, room: str) -> int:
         """Leave a room; returns the last `seq` that one gets of it: that of the event, or
         the room's newest if one was there quietly."""
-        name = parse_name(room)
-        seq = _seq_of(await self._ask(Leave(name, id=next(self._ids))))
-        self._feed.end(name, seq)
-        return seq
+        name = room if is_private(room) else parse_name(room)
+        ack = _ack_of(await self._ask(Leave(name, id=next(self._ids))))
+        self._feed.end(ack.room, ack.seq)
+        return ack.seq
+
+    async def read(self, room: str, seq: int) -> None:
+        """Tell the server, and so one's other devices, that one has read up to event `seq`."""
+        await self._ask(Read(room, seq, next(self._ids)))
+
+    async def search(
+        self, words: str, *, room: str | None = None, before: int | None = None, limit: int = 20
+    ) -> Found:
+        """Where `words` have been said, newest first: in a room, or in all that one may read.
+        `before`: the `next` of what was found last."""
+        (found,) = await self._ask(Search(words, room, before, limit, next(self._ids)))
+        assert isinstance(found, Found)
+        return found
 
     async def history(
         self, room: str, *, before: int | None = None, after: int | None = None, limit: int = 50
@@ -141,11 +187,17 @@ class Chat:
 
     async def who(self, room: str) -> tuple[str, ...]:
         """The names of those who are in a room."""
+        return (await self.members(room)).names
+
+    async def members(self, room: str) -> Members:
+        """Those who are in a room, and what it is about."""
         parts = await self._ask(Who(room, next(self._ids)))
-        return tuple(name for part in parts if isinstance(part, Members) for name in part.names)
+        members = [part for part in parts if isinstance(part, Members)]
+        names = tuple(name for part in members for name in part.names)
+        return Members(members[0].room, names, topic=members[0].topic)
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
-        """All rooms."""
+        """All rooms, and one's private ones."""
         parts = await self._ask(Rooms(next(self._ids)))
         return tuple(
             room for part in parts if isinstance(part, RoomList) for room in part.rooms
@@ -194,10 +246,14 @@ class Chat:
                     await leave.wait()
 
 
-def _seq_of(replies: list[Reply]) -> int:
+def _ack_of(replies: list[Reply]) -> Ack:
     (ack,) = replies
     assert isinstance(ack, Ack)
-    return ack.seq
+    return ack
+
+
+def _seq_of(replies: list[Reply]) -> int:
+    return _ack_of(replies).seq
 
 
 def _ignore(_: State) -> None:

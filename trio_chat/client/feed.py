@@ -5,13 +5,15 @@ that room are dropped from then on, and asked for again from the server's histor
 program has caught up: the same two states that a follower has in the server.
 """
 
+from contextlib import suppress
+
 import trio
 from attrs import define, field
 
 from trio_chat.errors import ChatError
-from trio_chat.messages import Event, Gap, Page
+from trio_chat.messages import Event, Gap, Marked, Page
 
-Item = Event | Gap
+Item = Event | Gap | Marked
 """What a program gets when it iterates over a chat."""
 
 QUEUED_ITEMS = 1000
@@ -65,6 +67,10 @@ class Feed:
 
     def put(self, item: Item) -> None:
         """Queue what the server sent, unless it is known already or the room is behind."""
+        if isinstance(item, Marked):
+            with suppress(trio.WouldBlock, trio.ClosedResourceError):  # a newer one will come
+                self._send.send_nowait(item)
+            return
         room = item.room if isinstance(item, Gap) else item.message.room
         cursor = self.cursors.get(room)
         if cursor is not None and not cursor.is_behind:
@@ -141,7 +147,7 @@ class Feed:
     def _end(self) -> Exception:
         return self._failure or StopAsyncIteration()
 
-    def _put(self, item: Item, room: str, cursor: Cursor) -> None:
+    def _put(self, item: Event | Gap, room: str, cursor: Cursor) -> None:
         first, last = (item.first, item.last) if isinstance(item, Gap) else (item.seq, item.seq)
         is_known = cursor.last is not None and last <= cursor.last
         is_too_late = cursor.end is not None and first > cursor.end

@@ -17,18 +17,22 @@ from typing import assert_never
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.client.calls import IN_FLIGHT, Answer, Calls
+from trio_chat.client.calls import IN_FLIGHT, Answer, Calls, Receipt
 from trio_chat.client.feed import Feed
 from trio_chat.client.link import Dial, Link
 from trio_chat.errors import ChatError, LinkLost, NameTaken, NotStored, ServerFull, from_code
 from trio_chat.messages import (
+    ID_CHARS,
     Ack,
+    Called,
     Error,
     Event,
+    Found,
     Gap,
     Goodbye,
     Hello,
     Join,
+    Marked,
     Members,
     Page,
     Ping,
@@ -36,6 +40,7 @@ from trio_chat.messages import (
     RoomList,
     Welcome,
 )
+from trio_chat.pairs import is_private
 from trio_chat.wire import CLIENT
 
 CONNECT_WITHIN = 10.0
@@ -91,6 +96,7 @@ class Lifeline:
     _has_ended: trio.Event = field(factory=trio.Event, init=False)
     _retry: float = field(default=0.0, init=False)
     _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
+    _calls: dict[str, int] = field(factory=dict, init=False)  # to be joined, after that event
 
     @property
     def is_connected(self) -> bool:
@@ -179,6 +185,7 @@ class Lifeline:
         joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
         resumed = [room for room in self.feed.joined() if room not in joining]
         self._resuming = {f"resume-{number}": room for number, room in enumerate(resumed)}
+        self._calls.clear()  # the welcome has said what is new there
         joins = [self._rejoin(room, id) for id, room in self._resuming.items()]
         return joins + [call.line for call in self.calls]
 
@@ -204,6 +211,7 @@ class Lifeline:
             # Full: then there is enough under way. Closed: this is the end.
             with suppress(trio.WouldBlock, trio.ClosedResourceError):
                 outgoing.send_nowait(CLIENT.encode(Ping()))
+            self._answer_calls()
             await trio.sleep(PING_EVERY)
 
     async def _receive(self, link: Link) -> None:
@@ -212,8 +220,22 @@ class Lifeline:
             match reply:
                 case Event() | Gap():
                     self.feed.put(reply)
-                case Ack() | Error() | Page() | Members() | RoomList() | Pong():
+                case Marked(id=None):
+                    self.feed.put(reply)
+                case (
+                    Ack()
+                    | Error()
+                    | Page()
+                    | Members()
+                    | RoomList()
+                    | Marked()
+                    | Found()
+                    | Pong()
+                ):
                     self._take_answer(reply)
+                case Called():
+                    self._calls.setdefault(reply.room, reply.seq - 1)
+                    self._answer_calls()
                 case Goodbye():
                     self._part(reply)
                 case Welcome():
@@ -225,17 +247,36 @@ class Lifeline:
         if isinstance(answer, Page):
             self.feed.fill(answer)
         receipt = self.calls.answer(answer)
-        if (
-            receipt is not None
-            and isinstance(receipt.request, Join)
-            and isinstance(answer, Ack)
-        ):
-            self.feed.begin(answer.room, answer.seq if not answer.again else answer.seq + 1)
+        if receipt is not None and isinstance(answer, Ack):
+            self._take_ack(receipt, answer)
         if receipt is not None or not isinstance(answer, Error):
             return
         log.warning("refused", extra={"code": answer.code, "text": answer.text})
         if answer.id in self._resuming:
             self._fail_to_resume(self._resuming[answer.id], answer)
+
+    def _take_ack(self, receipt: Receipt, ack: Ack) -> None:
+        join = receipt.request
+        if not isinstance(join, Join):
+            return
+        if is_private(join.room):  # only now its name is known
+            self.feed.follow(ack.room, join.after, is_quiet=True)
+        self.feed.begin(ack.room, ack.seq if not ack.again else ack.seq + 1)
+
+    def _answer_calls(self) -> None:
+        """Join the private rooms in which something is said, as far as there is space."""
+        while self._calls and self._outgoing is not None:
+            room, after = next(iter(self._calls.items()))
+            if room not in self.feed.joined():
+                id = f"called-{room}"[:ID_CHARS]
+                join = Join(room, after, quiet=True, id=id)
+                try:
+                    self._outgoing.send_nowait(CLIENT.encode(join))
+                except trio.WouldBlock:
+                    return  # with the next call, or the next ping
+                self._resuming[id] = room
+                self.feed.follow(room, after, is_quiet=True)
+            del self._calls[room]
 
     def _fail_to_resume(self, room: str, refusal: Error) -> None:
         """A room that is not followed any more would be missed in silence: try again, or

@@ -2,7 +2,7 @@
 
 from trio_chat.client.clean import clean
 from trio_chat.client.notices import shown_name
-from trio_chat.client.view import View, moved
+from trio_chat.client.view import View, done, moved
 from trio_chat.client.wrap import Fragments
 from trio_chat.messages import Event, Join, Leave, Say
 
@@ -31,3 +31,5 @@ class LineView(View):
                 return f"{who}: {' ⏎ '.join(clean(text, lines=True).split(chr(10)))}"
             case Join() | Leave() as post:
                 return f"* {who} {moved(post)}"
+            case post:
+                return f"* {who} {done(post)}"

@@ -13,7 +13,7 @@ from attrs import define, field
 from trio_chat.client.clean import clean
 from trio_chat.client.notices import in_place, join_lines, name_style, notice, shown_name
 from trio_chat.client.wrap import Fragments, cells, clip, fit, plain, wrap
-from trio_chat.messages import Event, Gap, Join, Leave, Page, Say
+from trio_chat.messages import Delete, Edit, Event, Gap, Join, Leave, Page, React, Say, Topic
 
 NARROWEST, WIDEST = 6, 16
 """The column of names grows within these, so that most names stand in line and a single
@@ -100,6 +100,8 @@ class View:
                 return f"{stamp} {by}: {body}"
             case Join() | Leave():
                 return f"{stamp} * {by} {moved(post)}"
+            case Edit() | Delete() | React() | Topic():
+                return f"{stamp} * {by} {done(post)}"
             case _:
                 assert_never(post)
 
@@ -139,6 +141,8 @@ class View:
                 return self._move(time, "lost", "-!-", by, post)
             case Leave():
                 return self._move(time, "dim", "<--", by, post)
+            case Edit() | Delete() | React() | Topic():
+                return self._say(time, by, [("dim", done(post))])
             case _:
                 assert_never(post)
 
@@ -207,6 +211,21 @@ def moved(post: Join | Leave) -> str:
         case _:
             assert_never(post)
     return f"{verb} {shown_name(post.room)}"
+
+
+def done(post: Edit | Delete | React | Topic) -> str:
+    """What somebody did to what was said, or to the room."""
+    match post:
+        case Edit(seq=seq, text=text):
+            return f"edited {seq}: {' ⏎ '.join(clean(text, lines=True).split(chr(10)))}"
+        case Delete(seq=seq):
+            return f"deleted {seq}"
+        case React(seq=seq, sign=sign, off=off):
+            return f"{'took away' if off else 'put'} {clean(sign)} at {seq}"
+        case Topic(text=text):
+            return f"topic: {clean(text)}"
+        case _:
+            assert_never(post)
 
 
 def _gap(gap: Gap) -> str:

@@ -3,13 +3,11 @@
 A new store is one file in this folder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from enum import Enum
-from types import MappingProxyType
-from typing import Protocol
+from typing import NewType, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from trio_chat.framing import LINE_BYTES
 from trio_chat.names import Name
@@ -17,6 +15,16 @@ from trio_chat.names import Name
 SLICE_BYTES = LINE_BYTES - 512
 """The most bytes of events that are read at once, and so the longest event: whatever is
 read makes one page, and a page with its envelope (two names, two seqs, an id) one line."""
+
+Identity = NewType("Identity", int)
+"""Who somebody is, whatever the name: a guest until it does not come back any more. Random,
+as it must never be had a second time."""
+
+DeviceId = NewType("DeviceId", int)
+"""One of the ways in which somebody connects. Random, too."""
+
+
+# ---------------------------------------------------------------- events
 
 
 @frozen
@@ -35,18 +43,12 @@ class Place:
     seq: int
 
 
-class Move(Enum):
-    """What an event does to who is in the room."""
-
-    CAME = "came"
-    WENT = "went"
-
-
 @frozen
 class Entry:
     """An event as the log keeps it: the very line that is sent.
 
-    `id`: of a say, what makes it one and the same with its sender.
+    `id`: of a say, what makes it one and the same with its sender. `text`: what it can be
+    found by. `author`: whose it is, whatever the name.
     """
 
     place: Place
@@ -54,12 +56,24 @@ class Entry:
     by: Name
     line: bytes
     id: str | None = None
-    move: Move | None = None
+    text: str | None = None
+    author: Identity | None = None
 
     @property
     def key(self) -> Key | None:
         """What no other event may have."""
         return None if self.id is None else Key(self.by, self.id)
+
+
+@frozen
+class Record:
+    """An event as it stands in the log now; `author`: None where that is not known."""
+
+    line: bytes
+    author: Identity | None
+
+
+# ---------------------------------------------------------------- what else is stored
 
 
 @frozen
@@ -71,24 +85,96 @@ class Token:
     previous: bytes | None = None
 
 
-NO_TOKENS: Mapping[Name, Token] = MappingProxyType({})
+@frozen
+class Keep:
+    """A device may come back, with this token."""
+
+    device: DeviceId
+    identity: Identity
+    name: Name
+    token: Token
+
+
+@frozen
+class Came:
+    """A device is in a room, for all to see."""
+
+    device: DeviceId
+    room: Name
+
+
+@frozen
+class Went:
+    """A device is not in that room any more. One that is in none is forgotten, and who has no
+    other, unless there are private rooms to come back to."""
+
+    device: DeviceId
+    room: Name
+
+
+@frozen
+class Paired:
+    """A room, which is new in this batch, is private: for who has begun it, and one other."""
+
+    room: Name
+    maker: Identity
+    other: Identity
+
+
+@frozen
+class HasRead:
+    """Somebody has read a room up to event `seq`; not kept of who does not come back."""
+
+    identity: Identity
+    room: Name
+    seq: int
+
+
+@frozen
+class Rewritten:
+    """The event at `place` is another one from now on; `text`: what it can be found by."""
+
+    place: Place
+    line: bytes
+    text: str | None
+
+
+@frozen
+class Titled:
+    """A room is about something else."""
+
+    room: Name
+    topic: str
+
+
+Change = Keep | Came | Went | Paired | HasRead | Rewritten | Titled
+"""What is stored beside the events, with them or not at all."""
+
+
+# ---------------------------------------------------------------- what is read
 
 
 @frozen
 class Stay:
-    """Somebody who was in `rooms` when the history was closed, or broke off."""
+    """A device that may come back to `rooms`; `read`: what its owner has read."""
 
+    device: DeviceId
+    identity: Identity
     name: Name
     token: Token
-    rooms: Sequence[Name]
+    rooms: Sequence[Name] = ()
+    read: Mapping[Name, int] = field(factory=dict)
 
 
 @frozen
 class Head:
-    """The newest event of a room; 0 before the first."""
+    """How a room stands: its newest event, 0 before the first; its topic; and of a private
+    one, who has begun it and the other."""
 
     seq: int
     at: datetime
+    topic: str = ""
+    pair: tuple[Identity, Identity] | None = None
 
 
 @frozen
@@ -108,6 +194,15 @@ class Slice:
         return self.first + len(self.lines) - 1
 
 
+@frozen
+class Finds:
+    """Lines of events that were found, the newest first. `next`: where to go on from, if
+    there may be more."""
+
+    lines: Sequence[bytes]
+    next: int | None
+
+
 class History(Protocol):
     """The events of all rooms. Every method is a checkpoint and may take its time."""
 
@@ -121,17 +216,22 @@ class History(Protocol):
         ...
 
     async def heads(self) -> Mapping[Name, Head]:
-        """Each room's newest event."""
+        """How each room stands."""
         ...
 
     async def stays(self) -> Sequence[Stay]:
-        """Who is in rooms, by the log, and may come back."""
+        """The devices that are in rooms, by the log, and may come back."""
+        ...
+
+    async def recognise(self, name: Name, token: bytes) -> Stay | None:
+        """The device of somebody called `name` that is in no room, and has a token of that
+        hash."""
         ...
 
     async def append(
-        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
     ) -> Mapping[Key, Place]:
-        """Store all of `entries`, and the `tokens` of their members, or nothing.
+        """Store all of `entries`, and then make the `changes` in their order, or nothing.
 
         Nothing is stored if some of their keys stand in the log; returns where. Returns
         an empty mapping once all of them are stored as safely as this store can.
@@ -144,6 +244,10 @@ class History(Protocol):
         """Where those of `keys` stand that are in the log."""
         ...
 
+    async def look_up(self, places: Collection[Place]) -> Mapping[Place, Record]:
+        """The events at those of `places` that are in the log."""
+        ...
+
     async def after(self, room: Name, seq: int, limit: int) -> Slice:
         """The oldest kept events after `seq`: at most `limit`, and `SLICE_BYTES`."""
         ...
@@ -151,4 +255,11 @@ class History(Protocol):
     async def before(self, room: Name, seq: int, limit: int) -> Slice:
         """The newest events before `seq`, in rising order: at most `limit`, and
         `SLICE_BYTES`."""
+        ...
+
+    async def search(
+        self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int
+    ) -> Finds:
+        """The newest texts in `rooms` that have all of `words`: at most `limit`. `before`: the
+        `next` of what was found last."""
         ...

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from trio_chat.errors import ChatError, LineTooLong, NoSuchRoom, SetupError
 from trio_chat.history import SLICE_BYTES
-from trio_chat.history.sqlite import (
+from trio_chat.history.file import (
     connect,
     hold_folder,
     make_epoch,
@@ -29,6 +29,7 @@ from trio_chat.history.sqlite import (
 )
 from trio_chat.messages import Event, Say
 from trio_chat.names import Name, parse_name
+from trio_chat.pairs import is_private
 from trio_chat.wire import CLIENT, tag
 
 Report = Callable[[int, int | None], object]
@@ -214,15 +215,24 @@ class _Intake:
         id = event.message.id if isinstance(event.message, Say) else None
         try:
             self.db.execute(
-                "INSERT INTO events (room, seq, at, sender, id, line)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                [room.id, event.seq, at, event.by, id, line],
+                "INSERT INTO events (room, seq, at, sender, id, line, number)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [room.id, event.seq, at, event.by, id, line, self._number(room, event)],
             )
         except sqlite3.IntegrityError as exc:
             raise SetupError(
                 f"{_what(event)} has an id that {event.by} has used before"
             ) from exc
         room.head, room.at = event.seq, at
+
+    def _number(self, room: _Room, event: Event) -> int | None:
+        """That of a text, by which it will be found."""
+        if not isinstance(event.message, Say):
+            return None
+        (number,) = self.db.execute(
+            "INSERT INTO texts (room, seq) VALUES (?, ?) RETURNING number", [room.id, event.seq]
+        ).fetchone()
+        return int(number)
 
 
 def _decode(line: bytes) -> Event:
@@ -231,7 +241,8 @@ def _decode(line: bytes) -> Event:
     event = CLIENT.decode(line)
     if not isinstance(event, Event):
         raise SetupError(f"this is no event, but a {tag(type(event))}")
-    for name in (event.by, event.message.room):
+    names = [event.by] if is_private(event.message.room) else [event.by, event.message.room]
+    for name in names:
         if parse_name(name) != name:
             raise SetupError(f"the name {name} has to be in lower case")
     if event.seq == 0:

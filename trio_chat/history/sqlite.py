@@ -8,33 +8,53 @@ Who is in which room is kept with the events, in the same transaction, so that a
 restart it is what the log says.
 """
 
-import fcntl
 import logging
-import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar, assert_never
 
 import trio
 from attrs import define, field, frozen
 
-from trio_chat.errors import Busy, NotStored, SetupError, StorageFailed, StorageFull
+from trio_chat.errors import Busy, NotStored, SetupError
 from trio_chat.history import (
-    NO_TOKENS,
     SLICE_BYTES,
+    Came,
+    Change,
+    DeviceId,
     Entry,
+    Finds,
+    HasRead,
     Head,
+    Identity,
+    Keep,
     Key,
-    Move,
+    Paired,
     Place,
+    Record,
+    Rewritten,
     Slice,
     Stay,
+    Titled,
     Token,
+    Went,
+    index,
+)
+from trio_chat.history.file import (
+    BUSY_SECONDS,
+    Sync,
+    connect,
+    damaged,
+    from_ms,
+    hold_folder,
+    to_ms,
+    transaction,
+    translate,
 )
 from trio_chat.names import Name
 
@@ -42,57 +62,22 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-Sync = Literal["full", "normal"]
-
-APPLICATION_ID = 0x7472696F
-"""`trio`: what tells our files from other SQLite files."""
-
-VERSION = 1
-"""The version of the schema below."""
-
-BUSY_SECONDS = 5.0
-"""How long a commit waits for another program that holds the file."""
-
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE rooms (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    head INTEGER NOT NULL,  -- the newest seq, also when its event has been pruned
-    at INTEGER NOT NULL     -- of that event: milliseconds since 1970
-) STRICT;
-CREATE TABLE events (
-    room INTEGER NOT NULL REFERENCES rooms,
-    seq INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    sender TEXT NOT NULL,
-    id TEXT,
-    line BLOB NOT NULL,     -- as it was sent, its end included
-    PRIMARY KEY (room, seq)
-) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX events_key ON events (sender, id) WHERE id IS NOT NULL;
-CREATE TABLE members (
-    name TEXT NOT NULL,
-    room INTEGER NOT NULL REFERENCES rooms,
-    PRIMARY KEY (name, room)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE tokens (
-    name TEXT PRIMARY KEY,
-    current BLOB NOT NULL,  -- hashes: who reads this file can't come back as somebody
-    previous BLOB
-) STRICT, WITHOUT ROWID;
-"""
-
 CLOSE_WITHIN = 10.0
 """Seconds for a commit that is under way, and for writing everything into the one file."""
 
 PRUNE_EVERY = 60.0
 """Seconds between two looks for what is too old to be kept."""
 
-PRUNED_ROWS = 500
-"""How many events are deleted in one transaction: a few ms in which nobody is acked."""
+PRUNED_ROWS = 100
+"""How many events are deleted in one transaction, and from the index: a few ms in which
+nobody is acked."""
 
-_MAGIC = b"SQLite format 3\0"
+INDEX_AFTER = 1.0
+"""Seconds without a commit after which there is time to index what was said."""
+
+INDEX_AT_ONCE = 50
+"""How many times `INDEXED_ROWS` texts are indexed before a search, at most: half a second
+or so. Where more is missing, as after an import, what was said last is found later."""
 
 
 @frozen
@@ -127,214 +112,16 @@ async def open_sqlite(
                 await history.close()
 
 
-@contextmanager
-def hold_folder(path: Path) -> Iterator[None]:
-    """Keep a second server away from the file `path`: both would number the same events.
-
-    The lock is on the folder, for SQLite loses its own locks on a file of which anybody
-    in the process closes another descriptor (https://sqlite.org/howtocorrupt.html, 2.2).
-    """
-    try:
-        folder = os.open(path.parent, os.O_RDONLY)
-    except OSError as exc:
-        raise SetupError(f"can't use the folder {path.parent}: {exc.strerror}") from exc
-    try:
-        _lock(folder, path.parent)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise SetupError(
-            f"another server uses {folder}; stop it, or choose another folder with --data"
-        ) from exc
-
-
-def is_held(path: Path) -> bool:
-    """Is a server, or whatever else writes, at work on the file `path`?"""
-    try:
-        with hold_folder(path):
-            return False
-    except SetupError as exc:
-        return isinstance(exc.__cause__, BlockingIOError)
-
-
 def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
     db = connect(path, sync)
     try:
         (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        (texts,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM texts").fetchone()
         rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
     except sqlite3.Error as exc:
         db.close()
-        raise SetupError(_damaged(path, str(exc))) from exc
-    return SqliteHistory(db, epoch, rooms, retention)
-
-
-def connect(path: Path, sync: Sync = "full") -> sqlite3.Connection:
-    """The one connection that writes, for whoever holds the folder.
-
-    Raises `SetupError`.
-    """
-    _refuse_foreign(path)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-    except (OSError, sqlite3.Error) as exc:
-        raise SetupError(f"can't open {path}: {exc}") from exc
-    try:
-        _prepare(db, sync)
-    except sqlite3.Error as exc:
-        db.close()
-        raise SetupError(_damaged(path, str(exc))) from exc
-    return db
-
-
-@contextmanager
-def reading(path: Path, *, touch: bool = True) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, beside that of a server or without one.
-
-    `touch`: SQLite may make its files beside `path`, and clean up after a crash. Without,
-    nothing at all is written, and what is read is void if a server starts meanwhile.
-
-    Raises `SetupError` if there is no such file, or it is not ours, or can't be read.
-    """
-    if not path.exists():
-        raise SetupError(f"there is no history in {path.parent}; --data names another folder")
-    # Not `_refuse_foreign`, which opens the file by itself: closing it would take away the
-    # locks of a server in the same process.
-    uri = f"{path.absolute().as_uri()}?{_access(path, touch=touch)}"
-    try:
-        with closing(
-            sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-        ) as db:
-            db.execute("PRAGMA query_only = ON")
-            _refuse(path, _pragma(db, "application_id"), _pragma(db, "user_version"))
-            yield db
-    except sqlite3.Error as exc:
-        raise SetupError(_unreadable(path, exc)) from exc
-
-
-def _unreadable(path: Path, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return _damaged(path, str(error))
-    return f"can't read {path}: {error}"
-
-
-def _access(path: Path, *, touch: bool) -> str:
-    if touch:
-        # With mode=ro the files beside it are made, too, but not removed at the end.
-        return "mode=rw"
-    in_use = path.with_name(f"{path.name}-wal").exists()  # or was, before a crash
-    return "mode=ro" if in_use else "immutable=1"
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    (value,) = db.execute(f"PRAGMA {name}").fetchone()
-    return int(value)
-
-
-def refuse_strange_wal(path: Path) -> None:
-    """See that what a crash left beside the file `path` is not that of another file.
-
-    Whoever puts a backup in the place of a history after a crash may leave the rest of the
-    old one beside it. SQLite can't tell, and would write that into the backup; we can, for
-    a backup is no WAL file, and what has a WAL beside it is one.
-
-    Raises `SetupError`.
-    """
-    wal, shm = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
-    if not wal.exists():
-        return
-    with path.open("rb") as file:
-        header = file.read(20)
-    if header[18:19] == b"\1":
-        raise SetupError(
-            f"{path} was put beside what is left of another history; remove {wal} and {shm}"
-        )
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Look before SQLite does: it would write to the file."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except OSError as exc:
-        raise SetupError(
-            f"can't read {path}: {exc.strerror}; mend that, or choose a folder with --data"
-        ) from exc
-    if len(header) < 100 or not header.startswith(_MAGIC):
-        raise SetupError(_damaged(path, "it is not a SQLite database"))
-    _refuse(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
-    refuse_strange_wal(path)
-
-
-def _refuse(path: Path, application_id: int, version: int) -> None:
-    if application_id != APPLICATION_ID:
-        raise SetupError(f"{path} is not a history of trio_chat; choose another with --data")
-    if version > VERSION:
-        raise SetupError(f"{path} was written by a newer trio_chat; use that one")
-
-
-def _damaged(path: Path, why: str) -> str:
-    return (
-        f"can't use {path}: {why}. It was not touched: put a backup in its place,"
-        f" or move it away and start anew"
-    )
-
-
-def _prepare(db: sqlite3.Connection, sync: Sync) -> None:
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute("PRAGMA cell_size_check = ON")
-    if db.execute("PRAGMA user_version").fetchone() == (0,):
-        _create(db)  # before it is WAL: a file that has a header but no tables is not ours
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
-
-
-def _create(db: sqlite3.Connection) -> None:
-    with transaction(db):
-        for statement in SCHEMA.split(";\n"):
-            db.execute(statement)
-        db.execute("INSERT INTO meta VALUES ('epoch', ?)", [make_epoch()])
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def make_epoch() -> str:
-    """The name of a history that nobody has seen anything of yet."""
-    return secrets.token_urlsafe(12)
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is written within is stored, or nothing."""
-    db.execute("BEGIN IMMEDIATE")  # a read that turns into a write would not wait its turn
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # what failed may have rolled back already
-            db.execute("ROLLBACK")
-        raise
-
-
-def translate(error: sqlite3.Error) -> NotStored:
-    """What the one who asked is told of what SQLite says."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull("the server's disk is full")
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Busy("the history is in use by another program")
-    return StorageFailed(f"the history can't be used: {error}")
+        raise SetupError(damaged(path, str(exc))) from exc
+    return SqliteHistory(db, epoch, rooms, texts, retention)
 
 
 @define(eq=False)
@@ -344,17 +131,37 @@ class SqliteHistory:
     _db: sqlite3.Connection
     epoch: str
     _rooms: dict[Name, int]
+    _texts: int  # the number of the newest
     _retention: Retention
+    _has_committed: trio.Event = field(factory=trio.Event, init=False)
     _patience: float = field(default=BUSY_SECONDS, init=False)
     _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     async def maintain(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_pruning)
+            nursery.start_soon(self._keep_indexing)
+
+    async def _keep_pruning(self) -> None:
         while True:
             try:
                 await self.prune(datetime.now(UTC))
             except NotStored as exc:
                 log.warning("not pruned", extra={"error": str(exc)})
             await trio.sleep(PRUNE_EVERY)
+
+    async def _keep_indexing(self) -> None:
+        """Whenever nothing has been stored for a moment."""
+        while True:
+            self._has_committed = trio.Event()
+            await trio.sleep(INDEX_AFTER)
+            try:
+                # A commit that has come meanwhile goes first.
+                while not self._has_committed.is_set() and await self._run(self._index):
+                    pass
+            except NotStored as exc:
+                log.warning("not indexed", extra={"error": str(exc)})
+            await self._has_committed.wait()
 
     async def prune(self, now: datetime) -> int:
         """Delete what is not kept any longer; how many events that were."""
@@ -373,19 +180,35 @@ class SqliteHistory:
     async def stays(self) -> Sequence[Stay]:
         return await self._run(self._stays)
 
+    async def recognise(self, name: Name, token: bytes) -> Stay | None:
+        return await self._run(lambda: self._recognise(name, token))
+
     async def append(
-        self, entries: Sequence[Entry], tokens: Mapping[Name, Token] = NO_TOKENS
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
     ) -> Mapping[Key, Place]:
-        return await self._run(lambda: self._append(entries, tokens))
+        self._has_committed.set()
+        return await self._run(lambda: self._append(entries, changes))
 
     async def find(self, keys: Sequence[Key]) -> Mapping[Key, Place]:
         return await self._run(lambda: self._find(keys))
+
+    async def look_up(self, places: Collection[Place]) -> Mapping[Place, Record]:
+        return await self._run(lambda: self._look_up(places))
 
     async def after(self, room: Name, seq: int, limit: int) -> Slice:
         return await self._run(lambda: self._after(room, seq, limit))
 
     async def before(self, room: Name, seq: int, limit: int) -> Slice:
         return await self._run(lambda: self._before(room, seq, limit))
+
+    async def search(
+        self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int
+    ) -> Finds:
+        for _ in range(INDEX_AT_ONCE):
+            if not await self._run(self._index):
+                break
+        ids = {self._rooms[room] for room in rooms if room in self._rooms}
+        return await self._run(lambda: index.search(self._db, words, ids, before, limit))
 
     async def close(self) -> None:
         """Write everything into the one file, and let go of it."""
@@ -400,29 +223,55 @@ class SqliteHistory:
     # ------------------------------------------------------------ in the thread
 
     def _heads(self) -> Mapping[Name, Head]:
-        rows = self._db.execute("SELECT name, head, at FROM rooms")
-        return {Name(name): Head(head, _from_ms(at)) for name, head, at in rows}
+        rows = self._db.execute("SELECT name, head, at, topic, maker, other FROM rooms")
+        return {
+            Name(name): Head(
+                head, from_ms(at), topic, None if maker is None else (maker, other)
+            )
+            for name, head, at, topic, maker, other in rows
+        }
 
     def _stays(self) -> Sequence[Stay]:
         rows = self._db.execute(
-            "SELECT tokens.name, current, previous, group_concat(rooms.name, ' ')"
-            " FROM tokens JOIN members USING (name) JOIN rooms ON rooms.id = members.room"
-            " GROUP BY tokens.name"
+            "SELECT devices.id, identity, devices.name, current, previous,"
+            " group_concat(rooms.name, ' ')"
+            " FROM devices JOIN follows ON follows.device = devices.id"
+            " JOIN rooms ON rooms.id = follows.room GROUP BY devices.id"
         )
-        return [
-            Stay(Name(name), Token(current, previous), [Name(room) for room in rooms.split()])
-            for name, current, previous, rooms in rows
-        ]
+        return [self._stay(row) for row in rows.fetchall()]
+
+    def _recognise(self, name: Name, token: bytes) -> Stay | None:
+        row = self._db.execute(
+            "SELECT id, identity, name, current, previous, '' FROM devices"
+            " WHERE name = ? AND ? IN (current, previous)",
+            [name, token],
+        ).fetchone()
+        return None if row is None else self._stay(row)
+
+    def _stay(self, row: tuple[DeviceId, Identity, str, bytes, bytes | None, str]) -> Stay:
+        device, identity, name, current, previous, rooms = row
+        read = self._db.execute(
+            "SELECT name, seq FROM reads JOIN rooms ON rooms.id = room WHERE identity = ?",
+            [identity],
+        )
+        return Stay(
+            device,
+            identity,
+            Name(name),
+            Token(current, previous),
+            [Name(room) for room in rooms.split()],
+            {Name(room): seq for room, seq in read},
+        )
 
     def _append(
-        self, entries: Sequence[Entry], tokens: Mapping[Name, Token]
+        self, entries: Sequence[Entry], changes: Sequence[Change]
     ) -> Mapping[Key, Place]:
         try:
             with transaction(self._db):
                 rooms = self._advance_rooms(entries)
-                self._insert_events(entries, rooms)
-                self._move(entries, rooms)
-                self._store_tokens(tokens)  # after it: who leaves loses the old one
+                texts = self._insert_events(entries, rooms)
+                for change in changes:
+                    self._make(change, rooms)
         except sqlite3.IntegrityError:
             standing = self._find([entry.key for entry in entries if entry.key is not None])
             if not standing:
@@ -433,6 +282,7 @@ class SqliteHistory:
             raise
         self._wait_for_others(BUSY_SECONDS)
         self._rooms |= rooms
+        self._texts = texts
         return {}
 
     def _clear_up_after(self, failure: sqlite3.Error) -> None:
@@ -473,12 +323,22 @@ class SqliteHistory:
 
     def _delete(self, room: int, condition: str, bound: int) -> int:
         oldest = "SELECT seq FROM events WHERE room = :room ORDER BY seq LIMIT :rows"
-        statement = (
-            f"DELETE FROM events WHERE room = :room AND seq IN ({oldest}) AND {condition}"  # noqa: S608 # our own words
-        )
+        which = f"room = :room AND seq IN ({oldest}) AND {condition}"
+        values = {"room": room, "bound": bound, "rows": PRUNED_ROWS}
         with transaction(self._db):
-            values = {"room": room, "bound": bound, "rows": PRUNED_ROWS}
-            return self._db.execute(statement, values).rowcount
+            values["indexed"] = index.indexed(self._db)
+            self._forget_texts(which, values)
+            # Our own words: none of it came from outside.
+            return self._db.execute(f"DELETE FROM events WHERE {which}", values).rowcount  # noqa: S608
+
+    def _forget_texts(self, which: str, values: Mapping[str, int]) -> None:
+        texts = self._db.execute(
+            f"SELECT number, {index.TEXT} FROM events WHERE {which} AND number <= :indexed",  # noqa: S608
+            values,
+        ).fetchall()
+        index.remove(self._db, texts)
+        forget = f"SELECT number FROM events WHERE {which} AND number IS NOT NULL"  # noqa: S608
+        self._db.execute(f"DELETE FROM texts WHERE number IN ({forget})", values)  # noqa: S608
 
     def _advance_rooms(self, entries: Iterable[Entry]) -> dict[Name, int]:
         newest = {entry.place.room: entry for entry in entries}
@@ -492,33 +352,100 @@ class SqliteHistory:
             ).fetchone()
         return rooms
 
-    def _insert_events(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> None:
-        self._db.executemany(
-            "INSERT INTO events (room, seq, at, sender, id, line) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (rooms[e.place.room], e.place.seq, to_ms(e.at), e.by, e.id, e.line)
-                for e in entries
-            ],
-        )
-
-    def _store_tokens(self, tokens: Mapping[Name, Token]) -> None:
-        self._db.executemany(
-            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)",
-            [(name, token.current, token.previous) for name, token in tokens.items()],
-        )
-
-    def _move(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> None:
+    def _insert_events(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> int:
+        """Returns the number of the newest text."""
+        newest = self._texts
+        events, texts = [], []
         for entry in entries:
-            row = [entry.by, rooms[entry.place.room]]
-            if entry.move is Move.CAME:
-                self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?)", row)
-            elif entry.move is Move.WENT:
-                self._db.execute("DELETE FROM members WHERE name = ? AND room = ?", row)
-                self._db.execute(
-                    "DELETE FROM tokens WHERE name = ?"
-                    " AND NOT EXISTS (SELECT 1 FROM members WHERE members.name = tokens.name)",
-                    [entry.by],
-                )
+            room, seq = rooms[entry.place.room], entry.place.seq
+            number = None
+            if entry.text is not None:
+                newest = number = newest + 1
+                texts.append((number, room, seq))
+            at = to_ms(entry.at)
+            events.append((room, seq, at, entry.by, entry.id, entry.line, entry.author, number))
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", events)
+        self._db.executemany("INSERT INTO texts VALUES (?, ?, ?)", texts)
+        return newest
+
+    def _make(self, change: Change, new: Mapping[Name, int]) -> None:
+        """Store one change; `new`: the rooms of this batch."""
+        match change:
+            case Keep(device, identity, name, token):
+                row = [device, identity, name, token.current, token.previous]
+                self._db.execute("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?)", row)
+            case Came(device, room):
+                row = [device, self._id_of(room, new)]
+                self._db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)
+            case Went(device, room):
+                row = [device, self._id_of(room, new)]
+                self._db.execute("DELETE FROM follows WHERE device = ? AND room = ?", row)
+                self._forget(device)
+            case Paired(room, maker, other):
+                pair = "UPDATE rooms SET maker = ?, other = ? WHERE id = ?"
+                self._db.execute(pair, [maker, other, self._id_of(room, new)])
+            case HasRead(identity, room, seq):
+                self._mark(identity, self._id_of(room, new), seq)
+            case Rewritten(place, line, text):
+                self._rewrite(self._id_of(place.room, new), place.seq, line, text)
+            case Titled(room, topic):
+                title = "UPDATE rooms SET topic = ? WHERE id = ?"
+                self._db.execute(title, [topic, self._id_of(room, new)])
+            case _:
+                assert_never(change)
+
+    def _id_of(self, room: Name, new: Mapping[Name, int]) -> int:
+        return new[room] if room in new else self._rooms[room]
+
+    def _forget(self, device: DeviceId) -> None:
+        """Forget a device that is nowhere, unless there are private rooms to come back to."""
+        row = self._db.execute(
+            "DELETE FROM devices WHERE id = :device"
+            " AND NOT EXISTS (SELECT 1 FROM follows WHERE device = :device)"
+            " AND NOT EXISTS (SELECT 1 FROM rooms WHERE maker = identity OR other = identity)"
+            " RETURNING identity",
+            {"device": device},
+        ).fetchone()
+        if row is not None:
+            self._db.execute("DELETE FROM reads WHERE identity = ?", row)
+
+    def _mark(self, identity: Identity, room: int, seq: int) -> None:
+        self._db.execute(
+            "INSERT INTO reads SELECT :identity, :room, :seq"
+            " WHERE EXISTS (SELECT 1 FROM devices WHERE identity = :identity)"
+            " ON CONFLICT DO UPDATE SET seq = MAX(seq, excluded.seq)",
+            {"identity": identity, "room": room, "seq": seq},
+        )
+
+    def _rewrite(self, room: int, seq: int, line: bytes, text: str | None) -> None:
+        row = self._db.execute(
+            f"SELECT number, {index.TEXT} FROM events WHERE room = ? AND seq = ?",  # noqa: S608
+            [room, seq],
+        ).fetchone()
+        if row is None:  # pruned meanwhile
+            return
+        statement = "UPDATE events SET line = ? WHERE room = ? AND seq = ?"
+        self._db.execute(statement, [line, room, seq])
+        number, old = row
+        if number is not None:
+            index.change(self._db, number, old, text)
+
+    def _index(self) -> bool:
+        if self._texts == index.indexed(self._db):  # no need to wait for whoever writes
+            return False
+        with transaction(self._db):
+            return index.add_missing(self._db)
+
+    def _look_up(self, places: Iterable[Place]) -> Mapping[Place, Record]:
+        found = {}
+        for place in places:
+            row = self._db.execute(
+                "SELECT line, author FROM events WHERE room = ? AND seq = ?",
+                [self._rooms.get(place.room), place.seq],
+            ).fetchone()
+            if row is not None:
+                found[place] = Record(*row)
+        return found
 
     def _find(self, keys: Iterable[Key]) -> Mapping[Key, Place]:
         found = {}
@@ -579,12 +506,3 @@ def _fitting(
 
 def _lines(rows: Iterable[tuple[int, bytes]]) -> list[bytes]:
     return [line for _, line in rows]
-
-
-def to_ms(at: datetime) -> int:
-    """A time as it is stored."""
-    return round(at.timestamp() * 1000)
-
-
-def _from_ms(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
