@@ -82,3 +82,10 @@ def micro(session: nox.Session) -> None:
     """Time the codec, the framing, the fan-out and the commit, each by itself."""
     session.install("-e.")
     session.run("python", "-m", "benchmarks.micro")
+
+
+@nox.session
+def terminal(session: nox.Session) -> None:
+    """Time what a person at a terminal waits for: the first prompt, and a key in a flood."""
+    session.install("-e.", *group("bench"))
+    session.run("python", "-m", "benchmarks.terminal")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,8 @@ def test_the_environment_and_the_table_of_a_command_come_before(
 
 def meaning(words: str) -> tuple[str | None, str, str]:
     """The name, the server and the room that a command is given."""
-    cli.app.config = config.sources(None, cli.app.resolved_commands())
+    cli.load([])
+    cli.app.config = config.sources(None, cli.COMMANDS)
     _, bound, _ = cli.app.parse_args(words.split(), print_error=False, exit_on_error=False)
     bound.apply_defaults()
     given = bound.arguments
@@ -419,6 +421,21 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -
     assert f"trio_chat {command}".rstrip() in out.replace("trio-chat", "trio_chat")
 
 
+@pytest.mark.parametrize("module", set(cli.MODULES.values()))
+def test_each_command_is_where_it_is_said_to_be(module: str) -> None:
+    commands = import_module(f"trio_chat.{module}").app.resolved_commands()
+    names = {name for name in commands if not name.startswith("-")}
+    assert names == {name for name, where in cli.MODULES.items() if where == module}
+
+
+def test_who_only_connects_does_not_wait_for_what_a_server_needs() -> None:
+    code = (
+        "import sys, trio_chat.cli as cli; cli.run(['connect', '--help']);"
+        " sys.exit('trio_chat.server' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_schema_is_a_schema(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["schema"]) == 0
     schema = json.loads(capfd.readouterr().out)
@@ -427,6 +444,7 @@ def test_schema_is_a_schema(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_options(shell: str) -> None:
+    cli.load([])
     assert "no-history" in cli.app.generate_completion(shell=shell)  # type: ignore[arg-type] # a Literal
 
 

@@ -74,8 +74,9 @@ async def test_a_conversation(terminal: Terminal) -> None:
 
             nursery.start_soon(talk)
             await terminal.see("* you joined lobby\n")
-            terminal.type("hello\n/join garden\n")
-            await terminal.see("you: hello\n")
+            terminal.type("hello\n")
+            await terminal.see("you: hello\n")  # else it may wait in the room that one leaves
+            terminal.type("/join garden\n")
             await terminal.see("--- garden ---\n")
             await terminal.see("* you joined garden\n")
             terminal.type("/go lobby\n")

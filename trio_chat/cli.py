@@ -8,13 +8,14 @@ place where that is decided; every other exception is a bug, and shows its trace
 import json as json_format
 import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from trio_chat import config, programs, serving, talking, upkeep
-from trio_chat.bench import command as bench
+from trio_chat import config
 from trio_chat.config import PROGRAM, VERSION
 from trio_chat.ending import (
     INTERRUPTED,
@@ -27,7 +28,23 @@ from trio_chat.ending import (
     write_out,
 )
 from trio_chat.errors import ChatError
-from trio_chat.schema import schema as protocol_schema
+
+MODULES = {
+    "serve": "serving",
+    "connect": "talking",
+    "say": "programs",
+    "tail": "programs",
+    "rooms": "programs",
+    "who": "programs",
+    "history": "upkeep",
+    "backup": "upkeep",
+    "doctor": "upkeep",
+    "bench": "bench.command",
+}
+"""Where each command is. Only what is wanted is imported: half of the time to a prompt
+would go to what a server needs."""
+
+COMMANDS = [*MODULES, "schema"]
 
 app = App(
     name="trio-chat",
@@ -87,7 +104,7 @@ def launch(
     config_file
         The file with settings.
     """
-    app.config = config.sources(config_file, app.resolved_commands())
+    app.config = config.sources(config_file, COMMANDS)
     status: int | None = app(tokens)
     return status
 
@@ -102,12 +119,22 @@ Example:
 )
 def schema() -> None:
     """Print the JSON Schema of the protocol, for those who write a client."""
+    from trio_chat.schema import schema as protocol_schema  # noqa: PLC0415 # as the others
+
     text = json_format.dumps(protocol_schema(), indent=2, ensure_ascii=False)
     write_out([f"{text}\n".encode()])
 
 
-for commands in (serving.app, talking.app, programs.app, upkeep.app, bench.app):
-    app.command(commands, name="*")
+def load(words: Sequence[str]) -> None:
+    """Have the commands that are among `words`; or all of them, for --help, or to say which
+    one could be meant."""
+    for module in {MODULES[word] for word in words if word in MODULES} or MODULES.values():
+        _load(module)
+
+
+@cache
+def _load(module: str) -> None:
+    app.command(import_module(f"trio_chat.{module}").app, name="*")
 
 
 # ---------------------------------------------------------------- from beginning to end
@@ -122,6 +149,7 @@ def run(words: Sequence[str]) -> int:
     """Run a command line; returns the exit status."""
     status: int | None = 0
     try:
+        load(words)
         status = app.meta(words)
         flush_stdout()
     except* ChatError as failures:
