@@ -27,6 +27,7 @@ from trio_chat.history import (
     Went,
 )
 from trio_chat.history import file as file_module
+from trio_chat.history import index as index_module
 from trio_chat.history import sqlite as sqlite_module
 from trio_chat.history.sqlite import Retention, SqliteHistory, open_sqlite
 from trio_chat.names import Name
@@ -389,3 +390,25 @@ async def test_texts_are_indexed_while_nobody_says_anything(
                 break
         assert database_of(history).execute(count).fetchone() == (999,)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_search_that_takes_too_long_is_given_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "SEARCH_WITHIN", -1.0)
+    monkeypatch.setattr(index_module, "STEPS", 1)
+    async with open_sqlite(path) as history:
+        await history.append([said(1, "word")])
+        with pytest.raises(Busy, match="too many"):
+            await history.search(["word"], [LOBBY], None, 10)
+        await history.append([said(2, "word")])
+
+
+async def test_no_commit_waits_for_a_search(path: Path) -> None:
+    async with open_sqlite(path) as history:
+        await history.append([said(1, "word")])
+        assert len((await history.search(["word"], [LOBBY], None, 10)).lines) == 1
+        with file_module.reading(path) as db:
+            db.execute("BEGIN")
+            assert db.execute("SELECT count(*) FROM events").fetchone() == (1,)
+            assert await history.append([said(2, "word")]) == {}

@@ -210,7 +210,7 @@ class Read:
 class Search:
     """Where has something been said? In all rooms that one may read, newest first.
 
-    `words`: all of them have to occur; upper and lower case are one.
+    `words`: all of them have to occur, or longer ones that begin so; case does not matter.
     `room`: only there. `before`: the `next` of a `Found`, to go on with.
     `limit`: how many hits at most, 1 to 50.
     """

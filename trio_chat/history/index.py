@@ -7,9 +7,14 @@ along the old one (https://sqlite.org/fts5.html, section 4.4.3).
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from trio_chat.errors import Busy
 from trio_chat.history import Finds
+from trio_chat.history.file import reading, translate
 from trio_chat.history.words import expression, searchable
 
 INDEXED_ROWS = 100
@@ -18,6 +23,12 @@ INDEXED_ROWS = 100
 SCANNED = 20_000
 """The most texts with the right words that are looked at in one search, some 50 ms: most of
 them may stand in rooms that the asker may not read."""
+
+SEARCH_WITHIN = 2.0
+"""Seconds after which a search is given up: one for the beginnings of very common words."""
+
+STEPS = 10_000
+"""Instructions of SQLite between two looks at the time: less than a millisecond."""
 
 TEXT = "json_extract(CAST(line AS TEXT), '$.message.text')"
 """The text of an event, in SQL."""
@@ -59,13 +70,41 @@ def remove(db: sqlite3.Connection, texts: Iterable[tuple[int, str]]) -> None:
 
 
 def search(
+    path: Path,
+    words: Sequence[str],
+    rooms: Collection[int],
+    before: int | None,
+    limit: int,
+) -> Finds:
+    """The newest texts in `rooms` that have all of `words`, in the file `path`.
+
+    By a connection of its own, so that no commit waits for it. Raises `NotStored`.
+    """
+    with reading(path) as db, _limited(db):
+        return _search(db, words, rooms, before, limit)
+
+
+@contextmanager
+def _limited(db: sqlite3.Connection) -> Iterator[None]:
+    end = time.monotonic() + SEARCH_WITHIN
+    db.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise Busy("there are too many texts with these words; add another one") from exc
+        raise translate(exc) from exc
+    except sqlite3.Error as exc:
+        raise translate(exc) from exc
+
+
+def _search(
     db: sqlite3.Connection,
     words: Sequence[str],
     rooms: Collection[int],
     before: int | None,
     limit: int,
 ) -> Finds:
-    """The newest texts in `rooms` that have all of `words`."""
     rows = db.execute(
         "SELECT texts.number, texts.room, line FROM words"
         " JOIN texts ON texts.number = words.rowid JOIN events USING (room, seq)"

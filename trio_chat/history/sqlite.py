@@ -121,13 +121,14 @@ def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
     except sqlite3.Error as exc:
         db.close()
         raise SetupError(damaged(path, str(exc))) from exc
-    return SqliteHistory(db, epoch, rooms, texts, retention)
+    return SqliteHistory(path, db, epoch, rooms, texts, retention)
 
 
 @define(eq=False)
 class SqliteHistory:
     """The events of all rooms, in one file. Made by `open_sqlite`."""
 
+    _path: Path
     _db: sqlite3.Connection
     epoch: str
     _rooms: dict[Name, int]
@@ -136,6 +137,7 @@ class SqliteHistory:
     _has_committed: trio.Event = field(factory=trio.Event, init=False)
     _patience: float = field(default=BUSY_SECONDS, init=False)
     _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+    _one_search: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     async def maintain(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -208,7 +210,8 @@ class SqliteHistory:
             if not await self._run(self._index):
                 break
         ids = {self._rooms[room] for room in rooms if room in self._rooms}
-        return await self._run(lambda: index.search(self._db, words, ids, before, limit))
+        search = partial(index.search, self._path, words, ids, before, limit)
+        return await trio.to_thread.run_sync(search, limiter=self._one_search)
 
     async def close(self) -> None:
         """Write everything into the one file, and let go of it."""

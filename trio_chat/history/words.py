@@ -15,6 +15,9 @@ WORDS = 16
 WORD_CHARS = 64
 """The longest word that is asked for."""
 
+BEGINNING_CHARS = 3
+"""The shortest word that stands for longer ones, too: with fewer letters there are too many."""
+
 EXCERPT_CHARS = 160
 """How much of a text is shown that was found: two lines of a terminal."""
 
@@ -36,16 +39,21 @@ def searchable(text: str) -> str:
 
 
 def expression(words: Sequence[str]) -> str:
-    """The question for FTS5 (https://sqlite.org/fts5.html, section 3): all of the words, or
-    longer ones that begin so. Quoted, so that none of them is an operator."""
-    quoted = (searchable(word).strip().replace('"', '""') for word in words)
-    return " ".join(f'"{word}" *' for word in quoted)
+    """The question for FTS5 (https://sqlite.org/fts5.html, section 3): all of the words.
+    Quoted, so that none of them is an operator."""
+    return " ".join(map(_term, words))
 
 
 def matches(text: str, words: Sequence[str]) -> bool:
-    """Has the text all of the words, or longer ones that begin so?"""
+    """Has the text all of the words? One of three letters and more may be the beginning of a
+    longer one."""
     folded = _fold(text)
     return all(_find(folded, word) is not None for word in words)
+
+
+def _term(word: str) -> str:
+    quoted = searchable(word).strip().replace('"', '""')
+    return f'"{quoted}" *' if len(word) >= BEGINNING_CHARS else f'"{quoted}"'
 
 
 def excerpt(text: str, words: Sequence[str]) -> str:
@@ -61,7 +69,8 @@ def excerpt(text: str, words: Sequence[str]) -> str:
 
 def _find(folded: str, word: str) -> int | None:
     begin = "" if _UNSPACED.match(word) else r"(?<!\w)"
-    found = re.search(f"{begin}{re.escape(word)}", folded)
+    end = "" if len(word) >= BEGINNING_CHARS or _UNSPACED.match(word) else r"(?!\w)"
+    found = re.search(f"{begin}{re.escape(word)}{end}", folded)
     return None if found is None else found.start()
 
 
