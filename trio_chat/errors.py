@@ -142,6 +142,24 @@ class NotYours(Refused):
     code = "not_yours"
 
 
+class NotAllowed(Refused):
+    """What one is in the room does not allow that."""
+
+    code = "not_allowed"
+
+
+class Muted(Refused):
+    """A moderator has made one be silent in the room; reading goes on."""
+
+    code = "muted"
+
+
+class Banned(Refused):
+    """A moderator has shut one out of the room."""
+
+    code = "banned"
+
+
 class TextTooLong(Refused):
     """The text is longer than the server's limit."""
 
