@@ -840,6 +840,32 @@ async def test_a_client_comes_back_when_the_server_said_it_should(virtual_time: 
     assert 30 <= second - first <= 30 + lifeline.BACKOFF_FROM
 
 
+@pytest.mark.parametrize(("retry", "pause"), [(-5.0, 0), (1e308, lifeline.RETRY_TO), (0.0, 0)])
+async def test_a_server_that_says_nonsense_is_not_waited_for_for_ever(
+    virtual_time: None, retry: float, pause: float
+) -> None:
+    farewell = lines(Goodbye("closing", retry))
+    async with faking(saying(lines(WELCOME), farewell), saying(lines(WELCOME))) as fake:
+        async with open_chat(fake.dial, ALICE):
+            await trio.sleep(pause + 10)
+        first, second = fake.dialled
+    assert pause <= second - first <= pause + lifeline.BACKOFF_FROM
+
+
+@pytest.mark.parametrize("code", ["server_full", "too_many_connections"])
+async def test_a_server_that_is_full_is_tried_again_when_it_says(
+    virtual_time: None, code: str
+) -> None:
+    full = saying(lines(Error(code, "full", retry=30)), then_close=True)
+    cut_off = saying(lines(WELCOME), then_close=True)
+    async with faking(cut_off, full, saying(lines(WELCOME))) as fake:
+        async with open_chat(fake.dial, ALICE) as chat:
+            await trio.sleep(40)
+            assert chat.failure is None
+        _, second, third = fake.dialled
+    assert 30 <= third - second <= 30 + 2 * lifeline.BACKOFF_FROM
+
+
 async def test_a_server_that_closes_says_when_to_come_back(virtual_time: None) -> None:
     async with running_server() as server:
         cords = Cords(server)

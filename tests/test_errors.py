@@ -19,6 +19,7 @@ ENDS_LINK = {
     "bad_version",
     "name_taken",
     "server_full",
+    "too_many_connections",
 }
 
 
@@ -42,9 +43,9 @@ def test_these_errors_end_the_link_and_no_others() -> None:
 
 @pytest.mark.parametrize(("code", "cls"), BY_CODE.items())
 def test_an_error_is_rebuilt_from_its_code(code: str, cls: type[ChatError]) -> None:
-    error = from_code(code, "because")
+    error = from_code(code, "because", retry=3)
     assert type(error) is cls
-    assert str(error) == "because"
+    assert (str(error), error.retry) == ("because", 3)
 
 
 def test_an_unknown_code_is_a_refusal() -> None:

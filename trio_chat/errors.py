@@ -21,14 +21,16 @@ class ChatError(Exception):
 
 
 class _Coded(ChatError):
-    """What travels as an Error line; `id` is that of the request that it answers."""
+    """What travels as an Error line; `id` is that of the request that it answers, `retry`
+    the seconds after which it is worth another try."""
 
     code: ClassVar[str]
     ends_link: ClassVar[bool] = False
 
-    def __init__(self, text: str, id: str | None = None) -> None:
+    def __init__(self, text: str, id: str | None = None, retry: float | None = None) -> None:
         super().__init__(text)
         self.id = id
+        self.retry = retry
 
 
 class WireError(_Coded):
@@ -178,11 +180,22 @@ class TooManyRooms(Refused):
     code = "too_many_rooms"
 
 
-class ServerFull(Refused):
+class NoRoom(Refused):
+    """There are as many connections as there may be; somebody has to go first."""
+
+    ends_link = True
+
+
+class ServerFull(NoRoom):
     """The server has as many connections as it may have; try again later."""
 
     code = "server_full"
-    ends_link = True
+
+
+class TooManyConnections(NoRoom):
+    """The server has as many connections from this address as it may have from one."""
+
+    code = "too_many_connections"
 
 
 class NotStored(Refused):
@@ -223,6 +236,6 @@ def _leaves(cls: type[_Coded]) -> list[type[_Coded]]:
 BY_CODE: dict[str, type[_Coded]] = {cls.code: cls for cls in _leaves(_Coded)}
 
 
-def from_code(code: str, text: str) -> ChatError:
+def from_code(code: str, text: str, retry: float | None = None) -> _Coded:
     """The error that the other side raised, from its code; an unknown code is a `Refused`."""
-    return BY_CODE.get(code, Refused)(text)
+    return BY_CODE.get(code, Refused)(text, retry=retry)

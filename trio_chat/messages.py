@@ -437,11 +437,13 @@ class Pong:
 @frozen
 class Error:
     """The answer is no. `code` is stable and for programs, `text` for people; `id` is that
-    of the request, where it had one."""
+    of the request, where it had one. `retry`: seconds after which it is worth another try,
+    where that is known."""
 
     code: str
     text: str
     id: Id | None = None
+    retry: float | None = None
 
 
 @frozen

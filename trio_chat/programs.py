@@ -34,9 +34,9 @@ from trio_chat.errors import (
     ChatError,
     LinkLost,
     NameTaken,
+    NoRoom,
     NotStored,
     Refused,
-    ServerFull,
     SetupError,
     WireError,
 )
@@ -374,11 +374,14 @@ async def _insist(attempt: Callable[[], Awaitable[T]], wait: float) -> T:
     failure: ChatError = LinkLost(f"the server did not answer within {wait:g} s")
     with trio.move_on_after(wait):
         for pause in _pauses():
+            retry = 0.0
             try:
                 return await attempt()
-            except (LinkLost, NameTaken, ServerFull, NotStored) as again:
-                failure = again
-            await trio.sleep(pause)
+            except LinkLost as lost:
+                failure = lost
+            except (NameTaken, NoRoom, NotStored) as refusal:
+                failure, retry = refusal, refusal.retry or 0.0
+            await trio.sleep(max(pause, retry))
     raise failure
 
 

@@ -217,6 +217,7 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     Called(_PAIR, "alice", 1),
     Pong(id="7"),
     Error("not_in_room", "you are not in lobby; join it first", id="c1"),
+    Error("server_full", "the server is full", retry=10.0),
     Goodbye("the server is closing", retry=1.0),
     _LIMITS,
     _STATE,

@@ -313,7 +313,8 @@ class Session:
 
     async def _reply_to(self, error: WireError | Refused) -> None:
         await self._catch_up()
-        self.outbox.answer(self._encode(Error(error.code, str(error), error.id)))
+        reply = Error(error.code, str(error), error.id, error.retry)
+        self.outbox.answer(self._encode(reply))
 
     async def _catch_up(self) -> None:
         """Before an answer from here: what was posted before comes first; and let others have

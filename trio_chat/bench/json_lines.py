@@ -135,7 +135,7 @@ def _decode(line: bytes) -> Reply | None:
     except WireError as exc:
         raise LinkLost(f"the other side does not speak trio_chat: {exc}") from exc
     if isinstance(reply, Error):
-        raise from_code(reply.code, reply.text)
+        raise from_code(reply.code, reply.text, reply.retry)
     if isinstance(reply, Goodbye):
         raise LinkLost(f"the server says goodbye: {reply.reason}")
     return reply

@@ -52,7 +52,7 @@ class Receipt:
     def take(self, part: Answer) -> bool:
         """Take a part of the answer; is it complete?"""
         if isinstance(part, Error):
-            self.fail(from_code(part.code, part.text))
+            self.fail(from_code(part.code, part.text, part.retry))
             return True
         self._replies.append(part)
         if isinstance(part, Members | RoomList) and part.more:

@@ -279,7 +279,7 @@ async def connect(
     `patience`: seconds of trying to reconnect before giving up.
 
     Raises `LinkLost` if no server answers, and what the server refuses with: `NameTaken`,
-    `BadName`, `ServerFull`.
+    `BadName`, `ServerFull`, `TooManyConnections`.
     """
     dial = partial(dial_tcp, host, port)
     hello = Hello(name, token=token, client=client)

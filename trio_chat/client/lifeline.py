@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls, Receipt
 from trio_chat.client.feed import Feed
 from trio_chat.client.link import Dial, Link
-from trio_chat.errors import ChatError, LinkLost, NameTaken, NotStored, ServerFull, from_code
+from trio_chat.errors import ChatError, LinkLost, NameTaken, NoRoom, NotStored, from_code
 from trio_chat.messages import (
     ID_CHARS,
     Ack,
@@ -63,6 +63,9 @@ RESUME_AGAIN = 2.0
 
 BACKOFF_FROM, BACKOFF_TO = 0.2, 10.0
 """The most seconds before the first and before the later attempts to reconnect."""
+
+RETRY_TO = 300.0
+"""The most seconds that one waits because a server has said so: it may be a joker."""
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +132,7 @@ class Lifeline:
                 self.welcome = reply
                 self.hello = evolve(self.hello, token=reply.token)
             case Error():
-                raise from_code(reply.code, reply.text)
+                raise from_code(reply.code, reply.text, reply.retry)
             case Goodbye():
                 self._part(reply)
             case _:
@@ -287,8 +290,11 @@ class Lifeline:
         self.feed.give_up(room)
 
     def _part(self, goodbye: Goodbye) -> None:
-        self._retry = goodbye.retry or 0.0
+        self._come_back_after(goodbye.retry)
         raise LinkLost(goodbye.reason)
+
+    def _come_back_after(self, retry: float | None) -> None:
+        self._retry = min(max(0.0, retry or 0.0), RETRY_TO)
 
     # ------------------------------------------------------------ the next one
 
@@ -302,9 +308,11 @@ class Lifeline:
             try:
                 link = await self.enter()
                 break
-            except (LinkLost, ServerFull):
+            except (LinkLost, NoRoom) as failure:
                 if trio.current_time() >= start + self.patience:
                     raise
+                if isinstance(failure, NoRoom):
+                    self._come_back_after(failure.retry)
             except NameTaken:
                 taken_since = min(taken_since, trio.current_time())
                 if trio.current_time() >= taken_since + min(NAME_PATIENCE, self.patience):
