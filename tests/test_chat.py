@@ -29,7 +29,6 @@ from trio_chat.messages import (
     Goodbye,
     Hello,
     Leave,
-    Limits,
     Pong,
     Reply,
     RoomInfo,
@@ -37,6 +36,7 @@ from trio_chat.messages import (
     Welcome,
 )
 from trio_chat.server import RETRY
+from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import SERVER
 
@@ -445,7 +445,7 @@ async def test_waiting_for_an_event_can_be_given_up_at_any_time(server: RunningS
 
 Converse = Callable[[Stream], Coroutine[Any, Any, None]]
 
-LIMITS = Limits(65536, 16384, 32, 100, 100, 0, 50, 45)
+LIMITS = Settings(rate=0).limits
 WELCOME = Welcome(1, "bad", "alice", "t" * 43, "epoch", LIMITS)
 
 

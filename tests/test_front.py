@@ -7,8 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.conftest import Dial
 from trio_chat import errors
 from trio_chat.messages import Error, Hello, Welcome
-from trio_chat.server import SPARE_FILES, most_connections
-from trio_chat.session import HELLO_WITHIN
+from trio_chat.session import HELLO_WITHIN, Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
@@ -59,11 +58,8 @@ async def test_who_ends_before_it_is_known_is_let_go(
     assert trio.current_time() == 0
 
 
-async def test_who_has_said_nothing_yet_counts_too(
-    virtual_time: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trio_chat.server.SPARE_FILES", SPARE_FILES + most_connections() - 2)
-    async with running_server() as server:
+async def test_who_has_said_nothing_yet_counts_too(virtual_time: None) -> None:
+    async with running_server(settings=Settings(connections=2)) as server:
         silent = [await server.dial() for _ in range(2)]
         with pytest.raises(errors.ServerFull):
             await server.connect(name="alice").__aenter__()
@@ -77,7 +73,7 @@ async def test_a_bug_at_the_door_is_logged_and_the_server_stands(
     dial: Dial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("trio_chat.doors.front.address_of", lambda _stream: 1 / 0)
+        broken.setattr("trio_chat.doors.front.tongue_of", lambda _stream: 1 / 0)
         peer = await dial()
         with pytest.raises(errors.LinkLost):
             await peer.link.receive()

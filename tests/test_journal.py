@@ -30,9 +30,10 @@ from trio_chat.client.journal import (
 )
 from trio_chat.client.lifeline import State
 from trio_chat.errors import BadName
-from trio_chat.messages import Limits, Welcome
+from trio_chat.messages import Welcome
+from trio_chat.session import Settings
 
-LIMITS = Limits(65536, 16384, 32, 100, 100, 0, 0, 45)
+LIMITS = Settings(rate=0).limits
 WELCOME = Welcome(1, "a server", "alice", "token one", "epoch one", LIMITS)
 
 

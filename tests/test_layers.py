@@ -17,7 +17,7 @@ LAYERS = [
     {"wire"},
     {"schema", "rules", "roles", "pacing"},
     {"history"},
-    {"history.words", "history.file", "outbox"},
+    {"history.words", "history.file", "outbox", "gate"},
     {"history.memory", "history.index"},
     {"history.sqlite"},
     {"history.archive"},

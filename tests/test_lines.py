@@ -16,7 +16,8 @@ from trio_chat import LinkLost, SetupError
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.client.link import Link
 from trio_chat.doors import tcp
-from trio_chat.errors import ServerFull
+from trio_chat.errors import ServerFull, TooManyConnections
+from trio_chat.gate import MOST, TURNED_AWAY
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
     Ack,
@@ -31,7 +32,7 @@ from trio_chat.messages import (
     Say,
     Welcome,
 )
-from trio_chat.server import GRACE, RETRY, SPARE_FILES, Doorstep, Server, most_connections
+from trio_chat.server import GRACE, RETRY, Doorstep, Server, most_connections
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 
@@ -242,20 +243,76 @@ async def flood(stream: trio.SocketStream) -> None:
         return  # it is not read to its end
 
 
-async def test_a_full_server_says_so(
-    house: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trio_chat.server.SPARE_FILES", SPARE_FILES + most_connections() - 2)
-    async with running_server() as small, peers(small, "alice", "bob"):
-        with pytest.raises(ServerFull):
-            async with trio_chat.connect(small.host, small.port, name="carol"):
-                raise AssertionError
-        async with peers(small, "") as (nc,):
-            assert (await nc.hear(Error)).code == "server_full"
-            with pytest.raises(LinkLost):
-                await nc.link.receive()
-    async with peers(house, "alice", "bob", "carol"):
+@asynccontextmanager
+async def small_server(most: int) -> AsyncIterator[RunningServer]:
+    async with running_server(settings=Settings(rate=0, connections=most)) as server:
+        yield server
+
+
+async def test_a_full_server_says_so_until_somebody_goes() -> None:
+    async with small_server(1) as small:
+        async with peers(small, "alice"):
+            with pytest.raises(ServerFull) as refused:
+                async with trio_chat.connect(small.host, small.port, name="bob"):
+                    raise AssertionError
+            assert refused.value.retry
+            assert not await is_let_in(small)
+        while not await is_let_in(small):
+            pass  # that alice has gone is noticed a moment later
+
+
+async def is_let_in(server: RunningServer) -> bool:
+    async with peers(server, "") as (nc,):
+        await nc.tell(Hello("bob"))
+        reply = await nc.link.receive()
+        if isinstance(reply, Welcome):
+            return True
+        assert isinstance(reply, Error)
+        assert reply.code == ServerFull.code
+        with pytest.raises(LinkLost, match="closed"):
+            await nc.link.receive()
+        return False
+
+
+async def test_who_says_nothing_counts_as_well() -> None:
+    async with small_server(2) as small, peers(small, "", ""), peers(small, "") as (third,):
+        assert (await third.hear(Error)).code == "server_full"
+
+
+async def test_a_crowd_is_turned_away_and_each_of_it_told() -> None:
+    """None of them closes: those who wait outside are let in to be told, one after the
+    other, as the ones before them are hung up on."""
+    crowd = [""] * (TURNED_AWAY * 2)
+    async with small_server(1) as small, peers(small, "alice") as (alice,):
+        async with peers(small, *crowd) as outside:
+            for peer in outside:
+                assert (await peer.hear(Error)).code == "server_full"
+        await alice.tell(Ping())
+        await alice.hear(Pong)
+
+
+async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_chat.gate.origin_of", lambda host: host)  # this one, too
+    async with running_server(settings=Settings(per_address=2)) as server:
+        async with peers(server, "alice", "bob"), peers(server, "") as (carol,):
+            error = await carol.hear(Error)
+            assert error.code == TooManyConnections.code
+            assert error.retry
+        async with peers(server, "carol"):
+            pass
+
+
+async def test_loopback_has_as_many_as_there_are() -> None:
+    async with (
+        running_server(settings=Settings(per_address=2)) as server,
+        peers(server, "alice", "bob", "carol"),
+    ):
         pass
+
+
+async def test_a_limit_of_files_is_one_of_connections(house: RunningServer) -> None:
+    async with trio_chat.connect(house.host, house.port, name="alice") as alice:
+        assert alice.welcome.limits.connections == min(MOST, most_connections())
 
 
 async def test_closing_says_goodbye_to_all_and_answers_what_was_accepted() -> None:

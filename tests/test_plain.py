@@ -34,7 +34,8 @@ from trio_chat.errors import (
     Refused,
     StorageFailed,
 )
-from trio_chat.messages import Event, Gap, Leave, Limits, Say
+from trio_chat.messages import Event, Gap, Leave, Say
+from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
@@ -217,7 +218,7 @@ class FakeChat:
     most: int = 0
 
     class welcome:  # noqa: N801 # looks like the field
-        limits = Limits(65536, 16384, 32, 100, 100, 0, 0, 45)
+        limits = Settings(rate=0).limits
 
     async def join(self, _: str) -> int:
         return 1

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import trio_chat
 from tests.test_cli import PROGRAM, free_port, read_banner
-from trio_chat import config, framing, names, pacing, rules, sequencer, session
+from trio_chat import config, framing, gate, names, pacing, rules, sequencer, server, session
 from trio_chat.messages import Event, Hello, Join, Say
 from trio_chat.testing import RunningServer
 from trio_chat.wire import SERVER
@@ -44,7 +44,12 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["a line"] == f"{framing.LINE_BYTES // 1024} KiB"
     assert limits["a text"] == f"{rules.TEXT_BYTES // 1024} KiB"
     assert limits["a name"] == f"{names.NAME_CHARS} characters, {names.NAME_BYTES} bytes"
-    assert limits["time for the hello"] == f"{session.HELLO_WITHIN:.0f} s"
+    assert limits["the hello"] == (
+        f"within {session.HELLO_WITHIN:.0f} s, {session.HELLO_BYTES // 1024} KiB and"
+        f" {session.HELLO_LINES} lines"
+    )
+    assert limits["connections from one address"].startswith(f"{gate.EACH} ")
+    assert limits["connections"].endswith(f"less {server.SPARE_FILES}")
     assert limits["rooms of a connection"] == f"{rules.ROOMS_EACH}"
     assert limits["rooms of a server"] == f"{rules.ROOMS_IN_ALL:,}"
     assert limits["speaking"].startswith(

@@ -18,7 +18,7 @@ from trio_chat.history import Change, Entry, History, Key, Place, Slice
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Error, Event, Goodbye, Join, Leave, Ping, Pong, Reply, Say
 from trio_chat.names import Name
-from trio_chat.server import GRACE, RETRY, SPARE_FILES, Doorstep, Server, most_connections
+from trio_chat.server import GRACE, RETRY, Doorstep, Server
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 
@@ -70,21 +70,6 @@ async def test_what_is_said_while_somebody_catches_up_comes_after_what_it_missed
                 await alice.tell(Say("lobby", "meanwhile"))
                 await wait_all_tasks_blocked()
         assert seen == list(range(1, 523))
-
-
-# ---------------------------------------------------------------- how many
-
-
-async def test_a_full_server_turns_away_until_somebody_goes(
-    virtual_time: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trio_chat.server.SPARE_FILES", SPARE_FILES + most_connections() - 2)
-    async with running_server() as server, server.connect(name="stays"):
-        for number in range(5):
-            async with server.connect(name=f"guest{number}"):
-                with pytest.raises(errors.ServerFull):
-                    await server.connect(name="late").__aenter__()
-            await wait_all_tasks_blocked()
 
 
 # ---------------------------------------------------------------- closing

@@ -148,6 +148,38 @@ async def test_a_browser_that_posts_here_gets_nothing_done(dial: Dial) -> None:
         await peer.link.receive()
 
 
+async def test_a_few_names_may_be_tried_but_not_all_of_them(dial: Dial) -> None:
+    peer = await dial()
+    await peer.tell(*(Hello(f"{number}") for number in range(session.HELLO_LINES + 1)))
+
+    codes = [(await peer.hear(Error)).code for _ in range(session.HELLO_LINES + 1)]
+
+    assert codes == ["bad_name"] * session.HELLO_LINES + ["no_hello"]
+    with pytest.raises(errors.LinkLost):
+        await peer.link.receive()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["unfinished", "finished"])
+async def test_before_a_hello_not_much_is_listened_to(dial: Dial, end: bytes) -> None:
+    peer = await dial()
+    await peer.tell_bytes(b'{"type":"hello","name":"' + b"x" * session.HELLO_BYTES + end)
+    assert (await peer.hear(Error)).code == "too_long"
+
+    chatty = await dial()
+    await chatty.tell(*(Hello("x" * (session.HELLO_BYTES // 4)) for _ in range(4)))
+    codes = [(await chatty.hear(Error)).code for _ in range(4)]
+    assert codes == ["bad_name"] * 3 + ["too_long"]
+
+
+async def test_what_comes_in_one_breath_with_the_hello_may_be_long(dial: Dial) -> None:
+    peer = await dial()
+    text = "x" * session.HELLO_BYTES
+    await peer.tell(Hello("alice"), Join("lobby"), Say("lobby", text, "c"))
+
+    await peer.hear(Welcome)
+    assert await peer.hear(Ack) == Ack("c", "lobby", 2)
+
+
 async def test_a_second_hello_and_a_wrong_version_are_refused(dial: Dial) -> None:
     alice, old = await dial(), await dial()
     await alice.enter("alice")

@@ -39,10 +39,11 @@ from trio_chat.errors import (
     NameTaken,
     TextTooLong,
 )
-from trio_chat.messages import Event, Limits, Page, RoomInfo, RoomState, Say, Welcome
+from trio_chat.messages import Event, Page, RoomInfo, RoomState, Say, Welcome
+from trio_chat.session import Settings
 from trio_chat.testing import running_server
 
-LIMITS = Limits(65536, 100, 32, 100, 100, 0, 0, 45)
+LIMITS = evolve(Settings(rate=0).limits, text=100)
 WELCOME = Welcome(1, "alice", "a server", "token", "one", LIMITS)
 
 ERASED, BELL = "\f", "\N{BELL}"

@@ -18,6 +18,8 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from trio_chat.gate import link
+
 COMPLAIN_EVERY = 10.0
 """Seconds between two complaints that trio would repeat ten times a second."""
 
@@ -35,9 +37,19 @@ def configure(stream: TextIO) -> None:
 def make_formatter(*, is_terminal: bool) -> logging.Formatter:
     """What makes a line of a record."""
     return ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level],
+        foreign_pre_chain=[
+            structlog.stdlib.ExtraAdder(),
+            structlog.stdlib.add_log_level,
+            _add_link,
+        ],
         processors=_for_terminal() if is_terminal else _for_programs(),
     )
+
+
+def _add_link(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Say which connection it is about, if it is one of those who serve it that log."""
+    number = link.get()
+    return event if number is None else {"link": number, **event}
 
 
 class Seldom(logging.Filter):

@@ -260,7 +260,10 @@ class Limits:
     `name`: characters of a name. `rooms`: rooms of one connection. `page`: events of a
     page. `rate`, `burst`: says a second, and how many at once; beyond that the server
     reads more slowly and loses nothing; a rate of 0 is no limit. `silence`: seconds after
-    which a client that pings counts as lost.
+    which a client that pings counts as lost. `connections`: how many there may be in all;
+    `per_address`: and from one address, 0 for any number. `hello_bytes`, `hello_lines`,
+    `hello_within`: the bytes and the lines up to the end of the hello, and the seconds
+    that it may take.
     """
 
     line: int
@@ -271,6 +274,11 @@ class Limits:
     rate: float
     burst: int
     silence: float
+    connections: int
+    per_address: int
+    hello_bytes: int
+    hello_lines: int
+    hello_within: float
 
 
 @frozen

@@ -153,7 +153,19 @@ def _limited(kind: Any, *marks: object) -> Schema:
 # ---------------------------------------------------------------- golden lines
 
 _LIMITS = Limits(
-    line=65536, text=16384, name=32, rooms=100, page=100, rate=10.0, burst=50, silence=45.0
+    line=65536,
+    text=16384,
+    name=32,
+    rooms=100,
+    page=100,
+    rate=10.0,
+    burst=50,
+    silence=45.0,
+    connections=65472,
+    per_address=64,
+    hello_bytes=4096,
+    hello_lines=20,
+    hello_within=15.0,
 )
 _STATE = RoomState("lobby", head=12, read=11)
 _INFO = RoomInfo("lobby", members=2, head=12)

@@ -2,19 +2,21 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from trio_chat.doors.front import Front
+from trio_chat.doors.front import Front, address_of
 from trio_chat.doors.tcp import listen, serve
-from trio_chat.errors import ServerFull
+from trio_chat.errors import NoRoom
+from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
 from trio_chat.messages import Error, Goodbye
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
-from trio_chat.session import Arrival, Session, Settings
+from trio_chat.session import CLOSE_WITHIN, Arrival, Session, Settings, hang_up
 from trio_chat.wire import SERVER
 
 GRACE = 3.0
@@ -28,20 +30,17 @@ SPARE_FILES = 64
 """Descriptors kept for the database, the log and the listeners. Without them `accept`
 fails, and clients hang that believe to be connected."""
 
-MOST_CONNECTIONS = 65_536
-"""The most connections where the system sets no limit."""
-
 log = logging.getLogger(__name__)
 
 
 def most_connections() -> int:
     """How many connections there may be: what the system allows, less a reserve."""
     if sys.platform == "win32":
-        return MOST_CONNECTIONS
+        return MOST
     import resource  # noqa: PLC0415 # there is none on Windows
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else files - SPARE_FILES
+    return MOST if files == resource.RLIM_INFINITY else max(1, files - SPARE_FILES)
 
 
 @frozen
@@ -62,12 +61,15 @@ class Server:
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
     _front: Front = field(init=False)
-    _links: int = field(default=0, init=False)
+    _in_force: Settings = field(init=False)
+    _gate: Gate = field(init=False)
     _sessions: set[Session] = field(factory=set, init=False)
-    _capacity: int = field(factory=most_connections, init=False)
     _closing: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        most = min(self.settings.connections, most_connections())
+        self._in_force = evolve(self.settings, connections=most)
+        self._gate = Gate(most, self.settings.per_address)
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
         self._front = Front(self._converse)
@@ -98,11 +100,12 @@ class Server:
             house.start_soon(self.history.maintain)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
-                    doors.start_soon(serve, listeners, self.answer, sessions)
+                    wait = self._gate.wait_for_time
+                    doors.start_soon(serve, listeners, self.answer, sessions, wait)
                     task_status.started(Doorstep(addresses, sessions))
                     await self._closing.wait()
                     doors.cancel_scope.cancel(reason="closing")
-                log.info("closing", extra={"links": self._links})
+                log.info("closing", extra={"links": self._gate.inside})
                 self._front.close()
                 for session in self._sessions:
                     session.say_goodbye(_GOODBYE)
@@ -111,22 +114,23 @@ class Server:
 
     async def answer(self, stream: trio.abc.Stream) -> None:
         """Serve one connection, whatever it speaks, to its end."""
-        if self._links >= self._capacity:
-            await _turn_away(stream)
-            return
-        self._links += 1
+        address = address_of(stream)
         try:
-            await self._front.answer(stream)
+            with self._gate.let_in(address):
+                await self._front.answer(stream)
+        except NoRoom as refusal:
+            log.info("turned away", extra={"code": refusal.code, "address": address})
+            with self._gate.turning_away():
+                await _turn_away(stream, refusal)
         except Exception:
             log.exception("bug: a connection died")
         finally:
-            self._links -= 1
             await trio.aclose_forcefully(stream)
 
     async def _converse(
         self, stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival
     ) -> None:
-        session = Session(stream, outbox, self._hub, self._sequencer, self.settings, arrival)
+        session = Session(stream, outbox, self._hub, self._sequencer, self._in_force, arrival)
         if self._closing.is_set():
             session.say_goodbye(_GOODBYE)
         self._sessions.add(session)
@@ -139,11 +143,9 @@ class Server:
 _GOODBYE = Goodbye("the server is closing", retry=RETRY)
 
 
-async def _turn_away(stream: trio.abc.Stream) -> None:
-    full = Error(ServerFull.code, "the server is full; try again in a minute")
-    with trio.move_on_after(1):
-        try:
-            await stream.send_all(SERVER.encode(full))
-        except trio.BrokenResourceError:
-            log.info("turned away, and gone")
-    await trio.aclose_forcefully(stream)
+async def _turn_away(stream: trio.abc.Stream, why: NoRoom) -> None:
+    line = SERVER.encode(Error(why.code, str(why), retry=why.retry))
+    with trio.move_on_after(CLOSE_WITHIN):
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(line)
+        await hang_up(stream)

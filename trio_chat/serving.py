@@ -18,11 +18,12 @@ from trio_chat import config
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.config import HISTORY_FILE, HOST, PROGRAM, VERSION, Address, Age, Flag
 from trio_chat.errors import SetupError
+from trio_chat.gate import EACH
 from trio_chat.history import History
 from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
 from trio_chat.pacing import BURST, RATE
-from trio_chat.server import Server
-from trio_chat.session import Settings
+from trio_chat.server import SPARE_FILES, Server
+from trio_chat.session import HELLO_BYTES, HELLO_LINES, HELLO_WITHIN, Settings
 
 Sync = Literal["full", "normal"]
 
@@ -62,6 +63,10 @@ Examples:
   {PROGRAM} serve --retain 90d
   # To try out a bot: forget everything at the end, slow nobody down.
   {PROGRAM} serve --no-history --rate 0
+
+Limits: as many connections as there may be open files, less {SPARE_FILES}. For the
+hello, {HELLO_BYTES} bytes, {HELLO_LINES} lines and {HELLO_WITHIN:.0f} seconds.
+A client is told all limits in its welcome.
 """,
 )
 async def serve(
@@ -82,6 +87,7 @@ async def serve(
     ] = None,
     rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
     burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
+    per_address: Annotated[int, Parameter(validator=Number(gte=0))] = EACH,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM.
 
@@ -105,6 +111,9 @@ async def serve(
         Messages a second at which a client is slowed down (none is lost); 0 is no limit.
     burst
         Messages that a client may send at once before it is slowed down.
+    per_address
+        Connections that there may be from one address; 0 is no limit, and from
+        this machine there is none.
     """
     folder = None if no_history else data or config.data_path()
     if folder is None and (retain or retain_events):
@@ -113,9 +122,10 @@ async def serve(
             f" the newest {KEPT_EVENTS} events of each room are kept"
         )
     _prepare_process()
+    settings = Settings(rate, burst, per_address)
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
-        await _serve_until_signalled(Server(history, Settings(rate, burst)), host, port, place)
+        await _serve_until_signalled(Server(history, settings), host, port, place)
 
 
 # ---------------------------------------------------------------- its life

@@ -9,7 +9,6 @@ Posts go to the sequencer, all that a chunk holds in one submission. Questions a
 from here, after the posts that came before them; a pong is given at once.
 """
 
-import itertools
 import logging
 import math
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from attrs import define, field, frozen
 from trio_chat import errors, names, questions, rules
 from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
+from trio_chat.gate import EACH, MOST
 from trio_chat.history import HasRead, Stay
 from trio_chat.messages import (
     VERSION,
@@ -55,7 +55,12 @@ from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER
 
 HELLO_WITHIN = 15.0
-"""Seconds from connecting to a hello: enough to type one by hand into nc."""
+"""Seconds from connecting to a hello: enough to type one by hand into nc. A door's own
+handshake is part of them."""
+
+HELLO_BYTES, HELLO_LINES = 4096, 20
+"""The most that comes up to a hello, whoever sends it: it is longer than any hello, and one
+may try a few names."""
 
 SILENCE = 45.0
 """Seconds without a byte after which a peer that pings is taken for lost: three pings."""
@@ -78,16 +83,18 @@ LINGER_BYTES = 128 * 1024
 SERVER_NAME = f"trio_chat {version('trio-chat')}"
 
 log = logging.getLogger(__name__)
-_numbers = itertools.count(1)
 
 
 @frozen
 class Settings:
     """What the operator may choose. `rate`: says a second of one connection, 0 for no
-    limit; `burst`: says at once."""
+    limit; `burst`: says at once. `per_address`: connections from one address, 0 for any
+    number; `connections`: in all."""
 
     rate: float = RATE
     burst: int = BURST
+    per_address: int = EACH
+    connections: int = MOST
 
     @property
     def limits(self) -> Limits:
@@ -101,6 +108,11 @@ class Settings:
             rate=self.rate,
             burst=self.burst,
             silence=SILENCE,
+            connections=self.connections,
+            per_address=self.per_address,
+            hello_bytes=HELLO_BYTES,
+            hello_lines=HELLO_LINES,
+            hello_within=HELLO_WITHIN,
         )
 
 
@@ -124,8 +136,9 @@ class Session:
     sequencer: Sequencer
     settings: Settings
     arrival: Arrival
-    number: int = field(factory=lambda: next(_numbers), init=False)
-    _lines: LineBuffer = field(factory=LineBuffer, init=False)
+    _lines: LineBuffer = field(factory=lambda: LineBuffer(HELLO_BYTES), init=False)
+    _strange_lines: int = field(default=0, init=False)
+    _strange_bytes: int = field(default=0, init=False)
     _pace: Pace = field(init=False)
     _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
@@ -153,13 +166,13 @@ class Session:
         except* LinkLost as lost:
             self._note("link lost", why=str(lost.exceptions[0]))
         except* Exception:
-            log.exception("bug: a session died", extra={"link": self.number})
+            log.exception("bug: a session died")
         finally:
             self.outbox.cut()
             if self._device is not None and self._device.connection is self:
                 self._lose(self._device)
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await self._hang_up()
+                await hang_up(self.stream)
             self._note("closed")
 
     def cut_off(self, why: str) -> None:
@@ -176,7 +189,7 @@ class Session:
             self.sequencer.depart(device)
 
     def _note(self, what: str, **fields: object) -> None:
-        log.info(what, extra={"link": self.number, **fields})
+        log.info(what, extra=fields)
 
     # ------------------------------------------------------------ the reader
 
@@ -226,6 +239,8 @@ class Session:
                 self._listening.deadline = math.inf  # not while it is us who keep it waiting
 
     async def _hear(self, line: bytes) -> None:
+        if self._device is None:
+            self._count_strange(line)
         id = None
         try:
             request = SERVER.decode(line)
@@ -242,6 +257,15 @@ class Session:
                 raise
             await self._reply_to(error)
 
+    def _count_strange(self, line: bytes) -> None:
+        """Not much is listened to before a hello. Raises what ends the link."""
+        self._strange_lines += 1
+        self._strange_bytes += len(line) + 1
+        if self._strange_lines > HELLO_LINES:
+            raise errors.NoHello(f"no hello in the first {HELLO_LINES} lines")
+        if self._strange_bytes > HELLO_BYTES:
+            raise errors.LineTooLong(f"no hello in the first {HELLO_BYTES} bytes")
+
     async def _greet(self, request: Request) -> None:
         if not isinstance(request, Hello):
             raise errors.HelloFirst("say hello first")
@@ -252,7 +276,8 @@ class Session:
         device, token = self.hub.enter(name, request.token, self, known)
         self._device = device
         self._listening.deadline = math.inf
-        self._note("hello", who=name, client=request.client)
+        self._lines.limit = LINE_BYTES
+        self._note("hello", who=name, address=self.arrival.address, client=request.client)
         if device.is_remembered and request.token is not None:
             token = await self._renew(device, token, request.token)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
@@ -406,21 +431,25 @@ class Session:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("connection reset") from exc
 
-    # ------------------------------------------------------------ the end
 
-    async def _hang_up(self) -> None:
-        """Close, but let a peer that was still talking hear the last word: closing with
-        unread input sends a reset, which may overtake it (RFC 2525, section 2.17)."""
-        try:
-            if isinstance(self.stream, trio.abc.HalfCloseableStream):
-                await self.stream.send_eof()
-                await self._read_out()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note("reset while closing")
-        finally:
-            await trio.aclose_forcefully(self.stream)
+# ---------------------------------------------------------------- the end
 
-    async def _read_out(self) -> None:
-        left = LINGER_BYTES
-        while left > 0 and (data := await self.stream.receive_some(left)):
-            left -= len(data)
+
+async def hang_up(stream: trio.abc.Stream) -> None:
+    """Close, but let a peer that was still talking hear the last word: closing with unread
+    input sends a reset, which may overtake it (RFC 2525, section 2.17). The caller allows
+    CLOSE_WITHIN."""
+    try:
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+            await _read_out(stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        log.info("reset while closing")
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _read_out(stream: trio.abc.ReceiveStream) -> None:
+    left = LINGER_BYTES
+    while left > 0 and (data := await stream.receive_some(left)):
+        left -= len(data)

@@ -7,11 +7,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
+from attrs import define
 
 from trio_chat.errors import SetupError
 
 Answer = Callable[[trio.SocketStream], Awaitable[None]]
 """What is done with a connection; must not raise."""
+
+Wait = Callable[[], Awaitable[None]]
+"""Waits until another connection may be accepted."""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 15, 10, 3
 """Seconds, seconds, and how often: together 45 s until a peer whose cable was pulled is
@@ -31,12 +35,32 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
 
 
 async def serve(
-    listeners: list[trio.SocketListener], answer: Answer, sessions: trio.Nursery
+    listeners: list[trio.SocketListener],
+    answer: Answer,
+    sessions: trio.Nursery,
+    wait: Wait = trio.lowlevel.checkpoint,
 ) -> None:
     """Serve until cancelled; connections are answered in `sessions` and may last longer."""
     await trio.serve_listeners(
-        partial(_answer_door, answer), listeners, handler_nursery=sessions
+        partial(_answer_door, answer),
+        [_Unhurried(listener, wait) for listener in listeners],
+        handler_nursery=sessions,
     )
+
+
+@define(eq=False)
+class _Unhurried(trio.abc.Listener[trio.SocketStream]):
+    """A listener that waits before it accepts."""
+
+    listener: trio.SocketListener
+    wait: Wait
+
+    async def accept(self) -> trio.SocketStream:
+        await self.wait()
+        return await self.listener.accept()
+
+    async def aclose(self) -> None:
+        await self.listener.aclose()
 
 
 async def _answer_door(answer: Answer, stream: trio.SocketStream) -> None:
