@@ -24,6 +24,7 @@ from tests.conftest import Peer
 from trio_chat import cli, config, upkeep
 from trio_chat.client.link import Link, dial_tcp
 from trio_chat.config import Address, parse_address, parse_age
+from trio_chat.doors.sites import Sites
 from trio_chat.errors import LinkLost, Refused, SetupError
 from trio_chat.history import archive, sqlite
 from trio_chat.history.sqlite import Retention, SqliteHistory
@@ -68,13 +69,15 @@ class Served:
     """What a server was started with, that did not start."""
 
     settings: Settings | None = field(default=None, init=False)
+    sites: Sites | None = field(default=None, init=False)
     host: str = field(default="", init=False)
     port: int = field(default=0, init=False)
     failure: BaseException | None = field(default=None, init=False)
 
     async def serve(self, server: Server, host: str, port: int, _place: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.settings, self.host, self.port = server.settings, host, port
+        self.settings, self.sites = server.settings, server.sites
+        self.host, self.port = host, port
         if self.failure is not None:
             raise self.failure
 
@@ -156,6 +159,21 @@ def test_a_mistake_in_the_file_names_the_file(
     assert said in line
     assert str(path) in line
     assert served.settings is None
+
+
+def test_the_origins_that_are_allowed(
+    served: Served, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["serve", "--no-history", "--host", "chat.lan"]
+    assert cli.run([*words, "--allow-origin", "https://a/", "--allow-origin", "http://b"]) == 0
+    assert served.sites is not None
+    assert list(served.sites.origins) == ["https://a", "http://b"]
+    assert {"chat.lan", "localhost"} <= set(served.sites.names)
+    write_config(home, '[serve]\nallow_origin = ["https://c"]\n')
+    assert cli.run(words) == 0
+    assert list(served.sites.origins) == ["https://c"]
+    assert cli.run([*words, "--allow-origin", "chat.lan"]) == 2
+    assert "--allow-origin" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- servers with names

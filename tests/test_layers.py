@@ -26,7 +26,9 @@ LAYERS = [
     {"batch", "questions"},
     {"sequencer"},
     {"session"},
-    {"doors", "doors.tongue", "doors.tcp"},
+    {"doors", "doors.tongue", "doors.tcp", "doors.http"},
+    {"doors.sites", "doors.assets", "doors.websocket"},
+    {"doors.web"},
     {"doors.front"},
     {"server"},
     {"client", "client.clean", "client.colours"},
@@ -75,6 +77,8 @@ NO_IO = {
     "failures",
     "tokens",
     "doors.tongue",
+    "doors.http",
+    "doors.assets",
     "client.attention",
     "client.buffers",
     "client.colours",
@@ -107,6 +111,8 @@ ONLY_IN = {
     "cyclopts": COMMAND_LINE | {"config"},
     "structlog": {"logs"},
     "psutil": {"bench.process"},
+    "h11": {"doors.http"},
+    "wsproto": {"doors.websocket"},
 }
 
 CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "framing", "wire"}

@@ -139,15 +139,6 @@ async def test_nothing_but_a_hello_opens_a_conversation(dial: Dial) -> None:
         await peer.link.receive()
 
 
-async def test_a_browser_that_posts_here_gets_nothing_done(dial: Dial) -> None:
-    peer = await dial()
-    await peer.tell_bytes(b'POST / HTTP/1.1\r\nHost: x\r\n\r\n{"type":"hello","name":"eve"}\n')
-
-    assert (await peer.hear(Error)).code == "not_json"
-    with pytest.raises(errors.LinkLost):
-        await peer.link.receive()
-
-
 async def test_a_few_names_may_be_tried_but_not_all_of_them(dial: Dial) -> None:
     peer = await dial()
     await peer.tell(*(Hello(f"{number}") for number in range(session.HELLO_LINES + 1)))

@@ -62,6 +62,13 @@ class LineTooLong(WireError):
     ends_link = True
 
 
+class BadFrame(WireError):
+    """What came over a WebSocket is no text frame, or breaks RFC 6455."""
+
+    code = "bad_frame"
+    ends_link = True
+
+
 class NoHello(WireError):
     """Nothing that could be a hello came in time."""
 

@@ -28,6 +28,8 @@ QUEUED_BYTES = 256 * 1024
 """The most bytes that wait for the writer, give or take one batch: what a slow line
 takes in a few seconds. The rest waits in the log, where it costs nothing."""
 
+GOODBYE = "goodbye"
+"""What ends a connection that no error does."""
 
 MOST_BEHIND = 256
 """The most cursors that wait for the writer: more than a connection has rooms, for who
@@ -47,11 +49,13 @@ class Outbox:
     """What one connection is still to be sent.
 
     `write`: sends what it can without waiting and returns how much that was; None where
-    the transport can't do that (TLS, memory). Raises OSError.
+    the transport can't do that (TLS, memory). Raises OSError. `ending`: the code of the
+    error that ends the connection, or `GOODBYE`; for doors that say at the end why.
     """
 
     write: Callable[[bytes], int] | None = None
     format: Format = json_lines
+    ending: str | None = field(default=None, init=False)
     behind: deque[Backlog] = field(factory=deque, init=False)
     _queued: int = field(default=0, init=False)
     _slots: int = field(default=0, init=False)
@@ -71,6 +75,11 @@ class Outbox:
         """Is there so much queued that events have to wait in the log?"""
         is_long = self._slots >= SLOTS or self._queued >= QUEUED_BYTES
         return is_long or len(self.behind) >= MOST_BEHIND
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much is queued or being sent."""
+        return self._queued
 
     @property
     def has_queued(self) -> bool:

@@ -8,7 +8,9 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from trio_chat.doors.front import Front, address_of
+from trio_chat.doors.sites import Sites
 from trio_chat.doors.tcp import listen, serve
+from trio_chat.doors.web import Web
 from trio_chat.errors import NoRoom
 from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
@@ -54,10 +56,14 @@ class Doorstep:
 
 @define(eq=False)
 class Server:
-    """One chat server over `history`, which is opened before and closed after."""
+    """One chat server over `history`, which is opened before and closed after.
+
+    `sites`: the pages that browsers may come from.
+    """
 
     history: History
     settings: Settings = field(factory=Settings)
+    sites: Sites = field(factory=Sites)
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
     _front: Front = field(init=False)
@@ -72,7 +78,8 @@ class Server:
         self._gate = Gate(most, self.settings.per_address)
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
-        self._front = Front(self._converse)
+        web = Web(self._converse, self.sites, self._closing.is_set)
+        self._front = Front(self._converse, web)
 
     def close(self) -> None:
         """Begin to close: nobody new comes in, whoever is there hears a goodbye."""

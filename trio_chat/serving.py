@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.config import HISTORY_FILE, HOST, PROGRAM, VERSION, Address, Age, Flag
+from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
 from trio_chat.errors import SetupError
 from trio_chat.gate import EACH
 from trio_chat.history import History
@@ -44,6 +45,10 @@ app = App(group_parameters="Options")
 
 
 # ---------------------------------------------------------------- the command
+
+
+def _read_origin(_type: object, tokens: Sequence[Token]) -> Origin:
+    return parse_origin(tokens[0].value)
 
 
 def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
@@ -88,6 +93,10 @@ async def serve(
     rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
     burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
     per_address: Annotated[int, Parameter(validator=Number(gte=0))] = EACH,
+    allow_origin: Annotated[
+        tuple[Annotated[Origin, Parameter(converter=_read_origin)], ...],
+        Parameter(show_default="this machine's", negative=""),
+    ] = (),
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM.
 
@@ -114,6 +123,9 @@ async def serve(
     per_address
         Connections that there may be from one address; 0 is no limit, and from
         this machine there is none.
+    allow_origin
+        Where browsers find the page if not at this machine's own address or name, as in
+        https://chat.example.org; may be given more than once.
     """
     folder = None if no_history else data or config.data_path()
     if folder is None and (retain or retain_events):
@@ -125,7 +137,9 @@ async def serve(
     settings = Settings(rate, burst, per_address)
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
-        await _serve_until_signalled(Server(history, settings), host, port, place)
+        sites = Sites(allow_origin, machine_names() | {host})
+        server = Server(history, settings, sites)
+        await _serve_until_signalled(server, host, port, place)
 
 
 # ---------------------------------------------------------------- its life
@@ -185,6 +199,7 @@ def _show_banner(addresses: Sequence[Address], place: str) -> None:
     option = "" if near.port == DEFAULT_PORT and near.host in LOOPBACK else f" --server {near}"
     print(f"history: {place}")
     print(f"connect: {PROGRAM} connect NAME{option}")
+    print(f"     or: http://{near}/ in a browser")
     print(f"     or: nc {near.host} {near.port}")
     print("   stop: Ctrl-C", flush=True)
 

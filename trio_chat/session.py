@@ -48,7 +48,7 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
-from trio_chat.outbox import Outbox
+from trio_chat.outbox import GOODBYE, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
 from trio_chat.rooms import Device, Hub
 from trio_chat.sequencer import Sequencer, Submission
@@ -202,9 +202,11 @@ class Session:
         self.outbox.close(b"" if last_word is None else self._encode(last_word))
 
     def _last_word(self) -> Reply:
+        self.outbox.ending = GOODBYE
         if self._farewell is not None:
             return self._farewell
         if self._device is None:
+            self.outbox.ending = errors.NoHello.code
             return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
         self._fell_silent = True
         self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
@@ -213,18 +215,18 @@ class Session:
     async def _converse(self) -> None:
         """Hear and answer until the peer has said all, or makes no sense any more."""
         chunk = self.arrival.heard
-        while chunk := chunk or await self._receive():
-            try:
+        try:
+            while chunk := chunk or await self._receive():
                 for line in self._lines.feed(chunk):
                     await self._hear(line)
-            except (WireError, Refused) as error:
-                await self._reply_to(error)
-                return
+                await self._submit()
+                chunk = b""
+            for line in self._lines.end():
+                await self._hear(line)
             await self._submit()
-            chunk = b""
-        for line in self._lines.end():
-            await self._hear(line)
-        await self._submit()
+        except (WireError, Refused) as error:
+            self.outbox.ending = error.code
+            await self._reply_to(error)
 
     async def _receive(self) -> bytes:
         pings = self._device is not None and self._device.has_pinged

@@ -4,7 +4,6 @@ They are read, not peeked at, and handed on with the connection: so a client of 
 door, which is most of them, is looked at without a single call to the system.
 """
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
@@ -12,11 +11,9 @@ from attrs import define, evolve, field
 
 from trio_chat.doors.tcp import direct_write
 from trio_chat.doors.tongue import Tongue, tongue_of
+from trio_chat.doors.web import Converse, Web
 from trio_chat.outbox import Outbox
 from trio_chat.session import CHUNK_BYTES, HELLO_WITHIN, Arrival
-
-Converse = Callable[[trio.abc.Stream, Outbox, Arrival], Awaitable[None]]
-"""Serves a connection that carries messages to its end; must not raise."""
 
 
 @define(eq=False)
@@ -28,6 +25,7 @@ class Front:
     """
 
     converse: Converse
+    web: Web
     _undecided: set[trio.CancelScope] = field(factory=set, init=False)
     _is_closing: bool = field(default=False, init=False)
 
@@ -41,6 +39,9 @@ class Front:
         """Serve one connection to its end."""
         arrival = Arrival(trio.current_time(), address_of(stream))
         tongue, heard = await self._hear_first(stream, arrival)
+        if tongue is Tongue.HTTP:
+            await self.web.answer(stream, evolve(arrival, heard=heard))
+            return
         if tongue is not Tongue.LINES:
             heard += b"\n"  # it is refused as a line that is none, and at once
         outbox = Outbox(direct_write(stream))
