@@ -5,8 +5,10 @@ lone surrogates, other encodings and absurd nesting; the hooks here refuse what 
 would coerce (`null` would become `'None'`), NUL, and integers that a float can't hold.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, lru_cache
+from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 import cattrs
@@ -29,7 +31,7 @@ class Codec(Generic[In, Out]):
     """One side's view of the wire: it reads the messages `In` and writes `Out`."""
 
     def __init__(self, reads: Any, writes: Any) -> None:
-        self._builders = _builders(reads, _converter)
+        self._classes = {tag(cls): cls for cls in get_args(reads)}
         self._fields_of = {cls: _tagged(cls, _converter) for cls in get_args(writes)}
 
     def decode(self, line: bytes) -> In:
@@ -43,12 +45,11 @@ class Codec(Generic[In, Out]):
             raise NotJson(f"a line must be one JSON object in UTF-8: {exc}") from exc
         if not isinstance(fields, dict):
             raise NotJson("a line must be one JSON object")
-        cls, build = _find(self._builders, fields)
+        cls = _find(self._classes, fields)
         try:
-            message: In = build(fields, cls)
-        except cattrs.BaseValidationError as exc:
-            why = "; ".join(cattrs.transform_error(exc, tag(cls), _why))
-            raise BadFields(why, _id_of(fields)) from exc
+            message: In = _quick_builder(cls)(fields, cls)
+        except Exception as exc:  # what is wrong is found out below
+            raise _refusal(cls, fields) from exc
         return message
 
     def encode(self, message: Out) -> bytes:
@@ -80,18 +81,34 @@ def page_line(page: Page, lines: Sequence[bytes]) -> bytes:
 
 # ---------------------------------------------------------------- tags
 
-_Builders = dict[str, tuple[type, Callable[[Any, Any], Any]]]
+_Builder = Callable[[Any, Any], Any]
 
 
-def _builders(union: Any, converter: cattrs.Converter) -> _Builders:
-    return {tag(cls): (cls, make_dict_structure_fn(cls, converter)) for cls in get_args(union)}
+@cache
+def _quick_builder(cls: type) -> _Builder:
+    """Makes a `cls` of its fields; says of what is wrong only that it is: 2.0 µs instead of
+    2.5 for a line with a say."""
+    return make_dict_structure_fn(cls, _converter, _cattrs_detailed_validation=False)
 
 
-def _find(
-    builders: _Builders, fields: dict[str, Any]
-) -> tuple[type, Callable[[Any, Any], Any]]:
-    name = fields.pop("type", None)
-    found = builders.get(name) if isinstance(name, str) else None
+@cache
+def _builder(cls: type) -> _Builder:
+    """Makes a `cls` of its fields, or says all that is wrong with them."""
+    return make_dict_structure_fn(cls, _converter)
+
+
+def _refusal(cls: type, fields: dict[str, Any]) -> BadFields:
+    try:
+        _builder(cls)(fields, cls)
+    except cattrs.BaseValidationError as exc:
+        why = "; ".join(cattrs.transform_error(exc, tag(cls), _why))
+        return BadFields(why, _id_of(fields))
+    raise AssertionError("what can be built slowly can be built quickly")
+
+
+def _find(classes: Mapping[str, type], fields: dict[str, Any]) -> type:
+    name = fields.get("type")
+    found = classes.get(name) if isinstance(name, str) else None
     if found is None:
         raise UnknownType(f"unknown type {name!a}"[:80], _id_of(fields))
     return found
@@ -143,6 +160,13 @@ def _limited_str(kind: Any) -> Callable[[object, object], str]:
     return hook
 
 
+def _optional(kind: Any, converter: cattrs.Converter) -> Callable[[object, object], Any]:
+    """As cattrs does it, but the kind is looked up once."""
+    (some,) = (part for part in get_args(kind) if part is not NoneType)
+    structure = converter.get_structure_hook(some)
+    return lambda value, _: None if value is None else structure(value, some)
+
+
 def _int(value: object, _: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("expected an integer")
@@ -170,6 +194,7 @@ def _datetime(value: object, _: object) -> datetime:
     return at.astimezone(UTC)
 
 
+@lru_cache(16)  # all events of a batch have one time: 0.1 µs instead of 1.3
 def _format_datetime(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -195,16 +220,20 @@ def _make_converter() -> cattrs.Converter:
     converter.register_unstructure_hook(datetime, _format_datetime)
     converter.register_structure_hook_factory(_is_annotated, _limited_str)
     converter.register_structure_hook_factory(_is_tuple, _tuple)
+    converter.register_structure_hook_factory(_is_optional, _optional)
     converter.register_unstructure_hook(RoomState, _fields(RoomState, converter))
-    for cls in (*get_args(Post), *get_args(Reply)):
+    fields_of = {cls: _tagged(cls, converter) for cls in get_args(Post)}
+    # For any union cattrs would ask what a value is: 0.3 µs more for each event.
+    converter.register_unstructure_hook(Post, lambda post: fields_of[post.__class__](post))
+    for cls in get_args(Reply):
         converter.register_unstructure_hook(cls, _tagged(cls, converter))
-    posts = _builders(Post, converter)
+    posts = {tag(cls): cls for cls in get_args(Post)}
 
     def structure_post(value: object, _: object) -> Post:
         if not isinstance(value, dict):
             raise TypeError("expected an object")
-        cls, build = _find(posts, value)
-        post: Post = build(value, cls)
+        cls = _find(posts, value)
+        post: Post = _builder(cls)(value, cls)
         return post
 
     converter.register_structure_hook(Post, structure_post)
@@ -217,6 +246,11 @@ def _is_annotated(kind: Any) -> bool:
 
 def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple
+
+
+def _is_optional(kind: Any) -> bool:
+    parts = get_args(kind)
+    return len(parts) == 2 and NoneType in parts
 
 
 _converter = _make_converter()
