@@ -392,8 +392,9 @@ class Batch:
         entry = draft.stamp(author, post, self.now)
         self._keep(draft)
         self.entries.append(entry)
-        if entry.key is not None:
-            self._said[entry.key] = entry.place
+        key = entry.key
+        if key is not None:
+            self._said[key] = entry.place
 
     def _keep(self, draft: _RoomDraft) -> None:
         name = draft.room.name

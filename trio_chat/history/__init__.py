@@ -5,7 +5,7 @@ A new store is one file in this folder.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from attrs import field, frozen
 
@@ -27,24 +27,25 @@ DeviceId = NewType("DeviceId", int)
 # ---------------------------------------------------------------- events
 
 
-@frozen
-class Key:
+# Tuples: each say makes a place, a key and an entry. 0.3 µs each instead of 0.6, and a key
+# that is looked up is hashed in C.
+
+
+class Key(NamedTuple):
     """What makes a say one and the same, however often it is sent."""
 
     sender: Name
     id: str
 
 
-@frozen
-class Place:
+class Place(NamedTuple):
     """Where an event stands."""
 
     room: Name
     seq: int
 
 
-@frozen
-class Entry:
+class Entry(NamedTuple):
     """An event as the log keeps it: the very line that is sent.
 
     `id`: of a say, what makes it one and the same with its sender. `text`: what it can be

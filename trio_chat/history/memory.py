@@ -8,7 +8,7 @@ from itertools import islice
 from typing import assert_never
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from trio_chat.history import (
     SLICE_BYTES,
@@ -95,7 +95,7 @@ class MemoryHistory:
     async def append(
         self, entries: Sequence[Entry], changes: Sequence[Change] = ()
     ) -> Mapping[Key, Place]:
-        standing = await self.find([entry.key for entry in entries if entry.key is not None])
+        standing = await self.find([key for entry in entries if (key := entry.key) is not None])
         if not standing:
             for entry in entries:
                 self._append(entry)
@@ -118,8 +118,9 @@ class MemoryHistory:
         log.entries.append(entry)
         log.numbers.append(self._count)
         self._count += 1
-        if entry.key is not None:
-            self._places[entry.key] = entry.place
+        key = entry.key
+        if key is not None:
+            self._places[key] = entry.place
         if len(log.entries) > self.kept_events:
             log.first += 1
             log.numbers.popleft()
@@ -157,7 +158,7 @@ class MemoryHistory:
         log = self._logs[place.room]
         entry = log.get(place.seq)
         if entry is not None:
-            log.entries[place.seq - log.first] = evolve(entry, line=line, text=text)
+            log.entries[place.seq - log.first] = entry._replace(line=line, text=text)
 
     async def after(self, room: Name, seq: int, limit: int) -> Slice:
         await trio.lowlevel.checkpoint()
