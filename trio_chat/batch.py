@@ -212,12 +212,14 @@ class Batch:
     def deliver(self) -> None:
         """Carry it out: answer, change the rooms, tell everybody. No await, no failure."""
         for outbox, replies in self._answers.items():
-            outbox.answer(outbox.format(map(SERVER.encode, replies)))
+            outbox.hold(outbox.format(map(SERVER.encode, replies)))
         for draft in self._rooms.values():
             self.hub.add_room(draft.room)
             draft.deliver()
             if draft.room.is_private:
                 draft.call(self.hub.people_of(draft.room))
+        for outbox in self._answers:
+            outbox.let_go()
 
     def _let_back(self, device: Device, post: Post) -> bool:
         """Is it the join of somebody who comes back? The others have not seen a leave, and

@@ -49,7 +49,8 @@ class Outbox:
     """What one connection is still to be sent.
 
     `write`: sends what it can without waiting and returns how much that was; None where
-    the transport can't do that (TLS, memory). Raises OSError. `ending`: the code of the
+    the transport can't do that (TLS, memory). Raises OSError. `_at_once` is the same, as
+    long as nothing is queued and the writer is idle. `ending`: the code of the
     error that ends the connection, or `GOODBYE`; for doors that say at the end why.
     """
 
@@ -60,6 +61,8 @@ class Outbox:
     _queued: int = field(default=0, init=False)
     _slots: int = field(default=0, init=False)
     _is_idle: bool = field(default=False, init=False)
+    _at_once: Callable[[bytes], int] | None = field(default=None, init=False)
+    _held: bytes = field(default=b"", init=False)
     _is_closed: bool = field(default=False, init=False)
     _send: trio.MemorySendChannel[bytes | memoryview] = field(init=False)
     _receive: trio.MemoryReceiveChannel[bytes | memoryview] = field(init=False)
@@ -88,18 +91,36 @@ class Outbox:
 
     def put(self, data: bytes) -> bool:
         """Send events if there is room: all of them, or none and False. Never waits."""
-        if self.is_full:
+        # `_at_once`, the way of nearly all events, knows that there is: 0.3 µs instead of 0.6.
+        if self._at_once is None and self.is_full:
             return self._is_closed
         self.answer(data)
         return True
 
     def answer(self, data: bytes) -> None:
         """Send what answers a request, space or not: who asks does `wait_for_space` before."""
-        if self._is_closed:
+        if self._at_once is None:
+            self._queue_up(data)
             return
-        rest = self._write_now(data)
-        if rest:
-            self._enqueue(rest)
+        try:
+            written = self._at_once(data)
+        except OSError:
+            written = 0  # it is full; or the writer will meet the same error, and end
+        if written < len(data):
+            self._enqueue(memoryview(data)[written:])
+
+    def hold(self, data: bytes) -> None:
+        """Send an answer together with the events that come next, or when it is `let_go`:
+        a call of the kernel less for each ack, 3 µs. Nothing may be awaited meanwhile."""
+        if self._at_once is None:
+            self._queue_up(data)
+        else:
+            self._held, self._at_once = data, None
+
+    def let_go(self) -> None:
+        """Send what is held, if it still is."""
+        if self._held:
+            self._queue_up(b"")
 
     async def wait_for_space(self) -> None:
         """Wait until there is space; this is what slows down a peer that asks much and
@@ -131,7 +152,7 @@ class Outbox:
     def cut(self) -> None:
         """Take nothing more. Must be called before the stream is closed: its descriptor
         may belong to somebody else right after."""
-        self._is_closed = True
+        self._is_closed, self._at_once = True, None
         self._send.close()
         self._has_space.unpark_all()
 
@@ -141,12 +162,14 @@ class Outbox:
         What was taken counts as queued until it is `sent`.
         """
         self._is_idle = True
+        if not self._slots and not self._is_closed:
+            self._at_once = self.write
         try:
             chunks = [await self._receive.receive()]
         except trio.EndOfChannel:
             return None
         finally:
-            self._is_idle = False
+            self._is_idle, self._at_once = False, None
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 chunks.append(self._receive.receive_nowait())
@@ -162,16 +185,15 @@ class Outbox:
         if not self.is_full:
             self._has_space.unpark_all()
 
-    def _write_now(self, data: bytes) -> bytes | memoryview:
-        if self.write is None or self._queued or not self._is_idle:
-            return data
-        try:
-            written = self.write(data)
-        except OSError:
-            return data  # the writer will meet the same error, and end the connection
-        return memoryview(data)[written:]
+    def _queue_up(self, data: bytes) -> None:
+        if self._held:
+            held, self._held, self._at_once = self._held, b"", self.write
+            self.answer(held + data)
+        elif not self._is_closed:
+            self._enqueue(data)
 
     def _enqueue(self, data: bytes | memoryview) -> None:
+        self._at_once = None
         self._queued += len(data)
         self._slots += 1
         self._send.send_nowait(data)

@@ -197,12 +197,13 @@ class Room:
         self.head = first + len(lines) - 1
         shaped: dict[Format, bytes] = {}
         full: list[Follower] = []
+        shape, data = None, b""
         for follower in self.live:
             outbox = follower.outbox
-            shape = outbox.format
-            if shape not in shaped:
-                shaped[shape] = shape(lines)
-            if not outbox.put(shaped[shape]):
+            if outbox.format is not shape:
+                shape = outbox.format
+                data = shaped[shape] = shaped.get(shape) or shape(lines)
+            if not outbox.put(data):
                 full.append(follower)
         for follower in full:
             follower.fall_behind(first - 1)
