@@ -18,7 +18,7 @@ LAYERS = [
     {"schema", "rules", "roles", "pacing", "failures"},
     {"tokens"},
     {"history"},
-    {"history.words", "history.file", "outbox", "gate"},
+    {"history.words", "history.file", "history.thread", "outbox", "gate"},
     {"history.memory", "history.index"},
     {"history.sqlite"},
     {"history.archive"},
@@ -113,6 +113,7 @@ ONLY_IN = {
     "psutil": {"bench.process"},
     "h11": {"doors.http"},
     "wsproto": {"doors.websocket"},
+    "outcome": {"history.thread"},
 }
 
 CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "framing", "wire"}

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -324,6 +325,7 @@ def translate(error: sqlite3.Error) -> NotStored:
     return StorageFailed(f"the history can't be used: {error}")
 
 
+@lru_cache(16)  # all events of a batch have one time: 0.1 µs instead of 0.5
 def to_ms(at: datetime) -> int:
     """A time as it is stored."""
     return round(at.timestamp() * 1000)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar, assert_never
 
@@ -56,6 +57,7 @@ from trio_chat.history.file import (
     transaction,
     translate,
 )
+from trio_chat.history.thread import OneThread, one_thread
 from trio_chat.names import Name
 
 T = TypeVar("T")
@@ -78,6 +80,9 @@ INDEX_AFTER = 1.0
 INDEX_AT_ONCE = 50
 """How many times `INDEXED_ROWS` texts are indexed before a search, at most: half a second
 or so. Where more is missing, as after an import, what was said last is found later."""
+
+ROWS_AT_ONCE = (64, 8, 1)
+"""How many rows one statement inserts."""
 
 
 @frozen
@@ -103,8 +108,8 @@ async def open_sqlite(
 
     Raises `SetupError` if the file is not ours, is damaged, or is in use.
     """
-    with hold_folder(path):
-        history = await trio.to_thread.run_sync(_open, path, sync, retention)
+    with hold_folder(path), one_thread("history") as thread:
+        history = await thread.run(lambda: _open(path, sync, retention, thread))
         try:
             yield history
         finally:
@@ -112,7 +117,7 @@ async def open_sqlite(
                 await history.close()
 
 
-def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
+def _open(path: Path, sync: Sync, retention: Retention, thread: OneThread) -> "SqliteHistory":
     db = connect(path, sync)
     try:
         (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
@@ -121,7 +126,7 @@ def _open(path: Path, sync: Sync, retention: Retention) -> "SqliteHistory":
     except sqlite3.Error as exc:
         db.close()
         raise SetupError(damaged(path, str(exc))) from exc
-    return SqliteHistory(path, db, epoch, rooms, texts, retention)
+    return SqliteHistory(path, db, epoch, rooms, texts, retention, thread)
 
 
 @define(eq=False)
@@ -134,9 +139,9 @@ class SqliteHistory:
     _rooms: dict[Name, int]
     _texts: int  # the number of the newest
     _retention: Retention
+    _thread: OneThread
     _has_committed: trio.Event = field(factory=trio.Event, init=False)
     _patience: float = field(default=BUSY_SECONDS, init=False)
-    _one_thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     _one_search: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     async def maintain(self) -> None:
@@ -219,7 +224,7 @@ class SqliteHistory:
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._one_thread)
+            return await self._thread.run(work)
         except sqlite3.Error as exc:
             raise translate(exc) from exc
 
@@ -344,16 +349,20 @@ class SqliteHistory:
         self._db.execute(f"DELETE FROM texts WHERE number IN ({forget})", values)  # noqa: S608
 
     def _advance_rooms(self, entries: Iterable[Entry]) -> dict[Name, int]:
+        """The ids of the rooms of `entries`, which they move on."""
         newest = {entry.place.room: entry for entry in entries}
-        rooms = {}
-        for name, entry in newest.items():
-            (rooms[name],) = self._db.execute(
-                "INSERT INTO rooms (name, head, at) VALUES (?, ?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET head = excluded.head, at = excluded.at"
-                " RETURNING id",
-                [name, entry.place.seq, to_ms(entry.at)],
-            ).fetchone()
+        rooms = {name: self._rooms.get(name) or self._add_room(name) for name in newest}
+        self._db.executemany(
+            "UPDATE rooms SET head = ?, at = ? WHERE id = ?",
+            [(e.place.seq, to_ms(e.at), rooms[name]) for name, e in newest.items()],
+        )
         return rooms
+
+    def _add_room(self, name: Name) -> int:
+        (id,) = self._db.execute(
+            "INSERT INTO rooms (name, head, at) VALUES (?, 0, 0) RETURNING id", [name]
+        ).fetchone()
+        return int(id)
 
     def _insert_events(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> int:
         """Returns the number of the newest text."""
@@ -367,9 +376,21 @@ class SqliteHistory:
                 texts.append((number, room, seq))
             at = to_ms(entry.at)
             events.append((room, seq, at, entry.by, entry.id, entry.line, entry.author, number))
-        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", events)
-        self._db.executemany("INSERT INTO texts VALUES (?, ?, ?)", texts)
+        self._insert("events", events)
+        self._insert("texts", texts)
         return newest
+
+    def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """By as few statements as can be: for each row that `executemany` steps to, the
+        thread lets go of Python's lock, and waits for it while the other one is busy."""
+        for many in ROWS_AT_ONCE:
+            whole = len(rows) - len(rows) % many
+            for start in range(0, whole, many):
+                some = rows[start : start + many]
+                row = f" ({', '.join('?' * len(some[0]))})"
+                statement = f"INSERT INTO {table} VALUES{','.join([row] * many)}"
+                self._db.execute(statement, list(chain.from_iterable(some)))
+            rows = rows[whole:]
 
     def _make(self, change: Change, new: Mapping[Name, int]) -> None:
         """Store one change; `new`: the rooms of this batch."""
