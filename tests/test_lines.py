@@ -16,6 +16,7 @@ from trio_chat import LinkLost, SetupError
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.client.link import Link
 from trio_chat.doors import tcp
+from trio_chat.doors.stream import TcpStream
 from trio_chat.errors import ServerFull, TooManyConnections
 from trio_chat.gate import MOST, TURNED_AWAY
 from trio_chat.history.memory import MemoryHistory
@@ -148,16 +149,18 @@ def test_the_port_of_a_client_is_that_of_a_server() -> None:
 async def test_sockets_are_set_up_to_notice_the_dead_and_to_hold_little() -> None:
     options: dict[str, int] = {}
 
-    async def look(stream: trio.SocketStream) -> None:
-        level = socket.IPPROTO_TCP
-        options["sndbuf"] = int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
-        options["keepalive"] = int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-        options["nodelay"] = int(stream.getsockopt(level, socket.TCP_NODELAY))
+    async def look(stream: TcpStream) -> None:
+        level, option = socket.IPPROTO_TCP, stream.socket.getsockopt
+        options["sndbuf"] = int(option(socket.SOL_SOCKET, socket.SO_SNDBUF))
+        options["keepalive"] = int(
+            stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        )
+        options["nodelay"] = int(option(level, socket.TCP_NODELAY))
         if sys.platform == "linux":
-            options["idle"] = int(stream.getsockopt(level, socket.TCP_KEEPIDLE))
-            options["interval"] = int(stream.getsockopt(level, socket.TCP_KEEPINTVL))
-            options["probes"] = int(stream.getsockopt(level, socket.TCP_KEEPCNT))
-            options["timeout"] = int(stream.getsockopt(level, socket.TCP_USER_TIMEOUT))
+            options["idle"] = int(option(level, socket.TCP_KEEPIDLE))
+            options["interval"] = int(option(level, socket.TCP_KEEPINTVL))
+            options["probes"] = int(option(level, socket.TCP_KEEPCNT))
+            options["timeout"] = int(option(level, socket.TCP_USER_TIMEOUT))
         await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:

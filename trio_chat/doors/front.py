@@ -9,7 +9,7 @@ from contextlib import suppress
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.doors.tcp import direct_write
+from trio_chat.doors.stream import TcpStream, direct_write
 from trio_chat.doors.tongue import Tongue, tongue_of
 from trio_chat.doors.web import Converse, Web
 from trio_chat.outbox import Outbox
@@ -73,9 +73,4 @@ async def _receive(stream: trio.abc.Stream) -> bytes:
 
 def address_of(stream: trio.abc.Stream) -> str | None:
     """The address of the other end; None over memory, or if it is gone."""
-    if not isinstance(stream, trio.SocketStream):
-        return None
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError:
-        return None
+    return stream.address if isinstance(stream, TcpStream) else None

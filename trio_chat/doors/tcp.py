@@ -1,6 +1,5 @@
-"""TCP: how it is listened on, how its sockets are set up, and written to at once."""
+"""TCP: how it is listened on, and how its sockets are set up."""
 
-import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,9 +8,10 @@ from functools import partial
 import trio
 from attrs import define
 
+from trio_chat.doors.stream import TcpStream, lean
 from trio_chat.errors import SetupError
 
-Answer = Callable[[trio.SocketStream], Awaitable[None]]
+Answer = Callable[[TcpStream], Awaitable[None]]
 """What is done with a connection; must not raise."""
 
 Wait = Callable[[], Awaitable[None]]
@@ -69,7 +69,11 @@ async def _answer_door(answer: Answer, stream: trio.SocketStream) -> None:
     except OSError:
         await trio.aclose_forcefully(stream)  # gone before it was let in
         return
-    await answer(stream)
+    plain = lean(stream)
+    try:
+        await answer(plain)
+    finally:
+        plain.close()
 
 
 def _set_options(stream: trio.SocketStream) -> None:
@@ -83,17 +87,3 @@ def _set_options(stream: trio.SocketStream) -> None:
         # Keepalive rests while data is unacknowledged; this does not.
         patience = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES
         stream.setsockopt(tcp, socket.TCP_USER_TIMEOUT, patience * 1000)
-
-
-def direct_write(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
-    """What an outbox writes with at once; None where that is not possible."""
-    if sys.platform == "win32" or not isinstance(stream, trio.SocketStream):
-        return None  # os.write takes no sockets there
-    return partial(_write_now, stream.socket.fileno())
-
-
-def _write_now(fileno: int, data: bytes) -> int:
-    try:
-        return os.write(fileno, data)
-    except BlockingIOError:
-        return 0

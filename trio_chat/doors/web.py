@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from trio_chat.doors.assets import Asset, give, load_assets
 from trio_chat.doors.http import Exchange, HttpRequest, HttpResponse, NotServed
 from trio_chat.doors.sites import Sites
-from trio_chat.doors.tcp import direct_write
+from trio_chat.doors.stream import direct_write
 from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
 from trio_chat.errors import LinkLost
 from trio_chat.outbox import Outbox
