@@ -346,6 +346,9 @@ class Batch:
     def _find(self, member: Member, raw: str) -> _RoomDraft:
         """The draft of the room that is meant, which may not exist yet; it counts once it is
         stamped. Raises `BadName`, `NoSuchName`."""
+        draft = self._rooms.get(Name(raw))  # as it mostly is, by a name that is in full
+        if draft is not None:
+            return draft
         if not is_private(raw) or is_pair_name(raw):
             name = self.hub.find_name(member, raw)
             return self._rooms.get(name) or self._draft(self._room(name, None))

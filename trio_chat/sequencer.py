@@ -7,9 +7,8 @@ grow, and when the channel is full the speakers wait, never the readers.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -156,7 +155,7 @@ class Sequencer:
         """All that has piled up, or as much as makes one batch."""
         taken = []
         # A leave that could not be stored is tried again, also if nobody says anything.
-        with trio.move_on_after(DEPART_AGAIN if self._departed else math.inf):
+        with trio.move_on_after(DEPART_AGAIN) if self._departed else nullcontext():
             taken.append(await self._inbox.receive())
         weight = _weight(taken)
         with suppress(trio.WouldBlock):

@@ -354,6 +354,9 @@ class Session:
     async def _submit(self) -> None:
         """Hand what was heard to the sequencer, no faster than the peer may speak."""
         posts, self._posts = self._posts, []
+        if self.settings.rate == 0:
+            await self._hand_over(posts)
+            return
         ready: list[Post] = []
         for post in posts:
             if self._is_paced(post):
