@@ -14,8 +14,9 @@ from pathlib import Path
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_chat.charter import Identity
 from trio_chat.framing import LineBuffer
-from trio_chat.history import DeviceId, Entry, History, Identity, Place, Token
+from trio_chat.history import DeviceId, Entry, History, Place, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.messages import Event, Say

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from trio_chat.charter import Identity
 from trio_chat.errors import BadName, LineTooLong, NoSuchRoom, NotJson, SetupError, StorageFull
 from trio_chat.history import (
     SLICE_BYTES,
@@ -20,7 +21,6 @@ from trio_chat.history import (
     DeviceId,
     Entry,
     Head,
-    Identity,
     Keep,
     Key,
     Place,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from trio_chat.charter import Identity
 from trio_chat.history import (
     SLICE_BYTES,
     Came,
@@ -19,7 +20,6 @@ from trio_chat.history import (
     HasRead,
     Head,
     History,
-    Identity,
     Keep,
     Key,
     Paired,

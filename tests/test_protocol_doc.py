@@ -10,7 +10,16 @@ import pytest
 
 from trio_chat.errors import BY_CODE
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import ID_CHARS, VERSION, Limits, Post, Reply, Request
+from trio_chat.messages import (
+    ID_CHARS,
+    VERSION,
+    AccessName,
+    Limits,
+    Post,
+    RankName,
+    Reply,
+    Request,
+)
 from trio_chat.names import NAME_BYTES, NAME_CHARS
 from trio_chat.pacing import BURST, RATE
 from trio_chat.questions import HITS
@@ -77,7 +86,9 @@ WORDS: dict[Any, str] = {
     float: "number",
     bool: "boolean",
     datetime: "time",
-    Post: "`join`, `say`, `leave`, `edit`, `delete`, `react` or `topic`",
+    Post: "a post",
+    RankName: "`member`, `moderator` or `owner`",
+    AccessName: "`public`, `invitation` or `key`",
 }
 
 DEFAULTS: dict[Any, str] = {
@@ -86,6 +97,7 @@ DEFAULTS: dict[Any, str] = {
     False: "false",
     (): "[]",
     "": '""',
+    "public": '"public"',
 }
 
 
@@ -140,7 +152,8 @@ def test_every_error_is_in_the_table_with_what_becomes_of_the_link() -> None:
 
 def test_no_code_and_no_class_is_named_that_is_none() -> None:
     fields = {field.name for cls in (*MESSAGES, *PARTS) for field in attrs.fields(cls)}
-    known = {*BY_CODE, *map(tag, (*MESSAGES, *PARTS)), *fields, "type"}
+    values = {*get_args(RankName), *get_args(AccessName)}
+    known = {*BY_CODE, *map(tag, (*MESSAGES, *PARTS)), *fields, *values, "type"}
     prose = re.sub(r"^[→←] .*", "", PAGE, flags=re.MULTILINE)
     named = set(re.findall(r"`([a-z_]+)`", prose))
     assert named - known == {"nc", "alice", "_"}

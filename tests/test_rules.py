@@ -18,6 +18,7 @@ from trio_chat.errors import (
 )
 from trio_chat.messages import Delete, Edit, Join, Leave, Post, React, Say, Topic
 from trio_chat.names import Name
+from trio_chat.roles import Access, Role
 from trio_chat.rules import (
     NOTHING,
     PRIVATE_EACH,
@@ -34,10 +35,12 @@ from trio_chat.rules import (
 
 OUTSIDE = Standing(
     Name("lobby"),
-    is_member=False,
+    Role.OUTSIDER,
+    Access.PUBLIC,
+    has_key=False,
+    is_in=False,
     is_quiet=False,
     is_shown=False,
-    is_private=False,
     is_new_room=False,
     head=12,
     rooms_joined=0,
@@ -45,11 +48,11 @@ OUTSIDE = Standing(
     private_begun=0,
     private_in_all=0,
 )
-INSIDE = evolve(OUTSIDE, is_member=True, rooms_joined=1)
+INSIDE = evolve(OUTSIDE, role=Role.MEMBER, is_in=True, rooms_joined=1)
 QUIET = evolve(INSIDE, is_quiet=True)
-PAIR = evolve(INSIDE, room=Name("@alice,bob:12345678"), is_private=True)
+PAIR = evolve(INSIDE, room=Name("@alice,bob:12345678"), access=Access.PRIVATE, is_in=False)
 NEW_PAIR = evolve(PAIR, is_new_room=True)
-NOT_MINE = evolve(PAIR, is_member=False)
+NOT_MINE = evolve(PAIR, role=Role.OUTSIDER)
 OWN, OTHERS = Target(is_own=True, is_text=True), Target(is_own=False, is_text=True)
 
 
@@ -156,7 +159,7 @@ def test_nobody_is_seen_to_come_to_a_private_room_or_to_go() -> None:
     assert decide(Join("@bob"), PAIR) is None
     assert decide(Leave("@bob"), PAIR) is None
     with pytest.raises(AlreadyInRoom):
-        decide(Join("@bob"), evolve(PAIR, is_quiet=True))
+        decide(Join("@bob"), evolve(PAIR, is_in=True, is_quiet=True))
 
 
 def test_who_is_seen_with_another_device_comes_and_goes_quietly() -> None:

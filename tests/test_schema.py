@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 import pytest
@@ -177,17 +177,20 @@ def near(kind: Any) -> st.SearchStrategy[Any]:
     """JSON for a field of that type, mostly right."""
     right = exactly(kind)
     # Of a time, the schema knows only that it is a string; its format is an annotation.
-    return right if kind is datetime else st.one_of(right, right, right, JUNK)
+    is_time = datetime in (kind, *get_args(kind))
+    return right if is_time else st.one_of(right, right, right, JUNK)
 
 
 def exactly(kind: Any) -> st.SearchStrategy[Any]:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return PLAIN[str]
+    if origin is Literal:
+        return st.sampled_from([*args, args[0].upper()])
     if origin is tuple:
         return st.lists(near(args[0]), max_size=2)
     if origin in (Union, UnionType):
-        return st.one_of(*map(near, args))
+        return st.one_of(*map(exactly if datetime in args else near, args))
     return objects(kind) if attrs.has(kind) else PLAIN[kind]
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from trio_chat.charter import Identity
 from trio_chat.errors import Busy, SetupError, StorageFailed, StorageFull
 from trio_chat.history import (
     Came,
@@ -18,7 +19,6 @@ from trio_chat.history import (
     DeviceId,
     Entry,
     Head,
-    Identity,
     Keep,
     Key,
     Place,

@@ -20,6 +20,7 @@ its end nobody has anything left to read.
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import trio
@@ -31,13 +32,12 @@ from trio_chat import messages as m
 from trio_chat.client.link import Link
 from trio_chat.errors import LinkLost
 from trio_chat.testing import RunningServer
+from trio_chat.wire import tag
 
 TRANSCRIPTS = sorted(Path(__file__).with_name("transcripts").glob("*.txt"))
 FIRST_FIELD = {"hello": "name", "ping": "id", "rooms": "id"} | dict.fromkeys(
-    ["join", "leave", "history", "who", "say", "edit", "delete", "react", "topic", "read"],
-    "room",
+    map(tag, {*get_args(m.Request)} - {m.Hello, m.Ping, m.Rooms, m.Search}), "room"
 )
-
 
 PAIR_NAME = re.compile(r"@\w+,\w+")
 PAIR = re.compile(r"(@\w+,\w+)(:[\w-]{8})")
@@ -97,6 +97,14 @@ def show_post(post: m.Post) -> str:
             return f" {'takes away' if post.off else 'puts'} {post.sign} at {post.seq}"
         case m.Topic():
             return f" topic: {post.text}"
+        case m.Restrict():
+            return f" restricts: {post.access}"
+        case m.Ban() | m.Mute() if post.off:
+            return f" un{type(post).__name__.lower()}s {post.name}"
+        case m.Appoint():
+            return f" makes {post.name} {post.rank}"
+        case m.Invite() | m.Kick() | m.Ban() | m.Mute():
+            return f" {type(post).__name__.lower()}s {post.name}"
 
 
 def show_answer(reply: m.Reply, id: str) -> str:

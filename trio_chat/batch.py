@@ -7,43 +7,55 @@ the hub stays as it was; `deliver` carries it out in one step, and to undo it is
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import assert_never
 
 from attrs import define, evolve, field, frozen
 
 from trio_chat import rules
+from trio_chat.charter import Charter, Identity, Sanction
 from trio_chat.errors import NotStored, Refused, TextTooLong
 from trio_chat.history import (
     SLICE_BYTES,
     Came,
     Change,
     Entry,
-    Identity,
     Keep,
     Key,
     Paired,
     Place,
+    Ranked,
     Record,
+    Restricted,
     Rewritten,
+    Sanctioned,
     Titled,
     Went,
 )
 from trio_chat.messages import (
     Ack,
+    Appoint,
+    Ban,
+    Deed,
     Delete,
     Edit,
     Error,
     Event,
+    Invite,
     Join,
+    Kick,
     Leave,
+    Mute,
     Post,
     React,
     Reply,
+    Restrict,
     Say,
     Topic,
 )
-from trio_chat.names import Name
+from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Outbox
 from trio_chat.pairs import is_pair_name, is_private
+from trio_chat.roles import Access, Role
 from trio_chat.rooms import Device, Follower, Hub, Member, Room
 from trio_chat.wire import CLIENT, SERVER
 
@@ -63,12 +75,14 @@ class _RoomDraft:
     first: int
     last_at: datetime
     topic: str
+    charter: Charter
     last_by: Name | None = field(default=None, init=False)
     lines: list[bytes] = field(factory=list, init=False)
     present: dict[Device, Follower | None] = field(factory=dict, init=False)  # who moved
     came: dict[Follower, int] = field(factory=dict, init=False)
     came_back: list[Follower] = field(factory=list, init=False)
     went: dict[Follower, int] = field(factory=dict, init=False)
+    invited: dict[Member, tuple[Name, int]] = field(factory=dict, init=False)
 
     @property
     def newest(self) -> int:
@@ -99,7 +113,9 @@ class _RoomDraft:
         self.lines.append(line)
         self.last_at, self.last_by = at, author.name
         id, text = (post.id, post.text) if isinstance(post, Say) else (None, None)
-        return Entry(place, at, author.name, line, id, text, author.identity)
+        return Entry(
+            place, at, author.name, line, id, text, author.identity, isinstance(post, Deed)
+        )
 
     def come(self, device: Device, after: int | None, seq: int, *, is_quiet: bool) -> None:
         follower = Follower(device, self.room, device.connection.outbox, after, is_quiet)
@@ -120,6 +136,7 @@ class _RoomDraft:
     def deliver(self) -> None:
         """Change the room and tell everybody; no await, so nobody sees it half done."""
         self.room.last_at, self.room.topic = self.last_at, self.topic
+        self.room.charter = self.charter
         for follower, seq in self.went.items():
             follower.stop(seq, self.first, self.lines)
         self._move()
@@ -131,8 +148,11 @@ class _RoomDraft:
             follower.resume()
 
     def call(self, people: Sequence[Member]) -> None:
-        """Tell those of a private room who don't follow it."""
-        if self.last_by is None:
+        """Tell those who were invited; and of a private room, those who don't follow it."""
+        for member, (by, seq) in self.invited.items():
+            for device in member.devices:
+                device.call(self.room, by, seq)
+        if self.last_by is None or not self.room.is_private:
             return
         for device in (device for member in people for device in member.devices):
             if device not in self.room.followers:
@@ -156,9 +176,10 @@ class _Target:
     event: Event
     author: Identity | None
 
-    def seen_by(self, member: Member) -> rules.Target:
+    def seen_by(self, member: Member, charter: Charter) -> rules.Target:
         is_text = isinstance(self.event.message, Say) and not _is_deleted(self.event)
-        return rules.Target(is_own=self.author == member.identity, is_text=is_text)
+        rank = charter.ranks.get(self.author, Role.MEMBER) if self.author else Role.MEMBER
+        return rules.Target(self.author == member.identity, is_text, rank)
 
 
 @define(eq=False)
@@ -219,8 +240,7 @@ class Batch:
         for draft in self._rooms.values():
             self.hub.add_room(draft.room)
             draft.deliver()
-            if draft.room.is_private:
-                draft.call(self.hub.people_of(draft.room))
+            draft.call(self.hub.people_of(draft.room))
         for outbox in self._answers:
             outbox.let_go()
 
@@ -250,9 +270,14 @@ class Batch:
                 return
         draft = self._find(member, post.room)
         target = self._target(draft, post)
-        seen = rules.NOTHING if target is None else target.seen_by(member)
-        logged = rules.decide(post, self._standing(device, draft), seen)
+        seen = rules.NOTHING if target is None else target.seen_by(member, draft.charter)
+        standing = self._standing(device, draft, post)
+        logged = rules.decide(post, standing, seen, self._other(draft, post))
+        amended = self._amend(draft, member, post, standing)
         seq = self._log(draft, member, logged)
+        if amended is not None:
+            draft.charter = amended.charter
+            self.changes += amended.changes
         self._carry(draft, device, post, target, seq)
         self._ack(device, post, Place(draft.room.name, seq), again=logged is None)
 
@@ -276,6 +301,15 @@ class Batch:
                 assert target is not None, "the rules have seen it"
                 text = post.text if isinstance(post, Edit) else ""
                 self._rewrite(draft, target, text, seq)
+            case Kick() | Ban(off=False):
+                self._put_out(draft, post.name, seq)
+            case Invite(name=name):
+                for person in self._named(name):
+                    draft.invited[person] = device.name, seq
+            case Ban() | Mute() | Appoint() | Restrict():
+                pass
+            case _:
+                assert_never(post)
 
     def _come(self, draft: _RoomDraft, device: Device, post: Join, seq: int) -> None:
         is_quiet = post.quiet or draft.room.is_private
@@ -296,6 +330,16 @@ class Batch:
         draft.go(follower, seq)
         if not follower.is_quiet:
             self.changes.append(Went(follower.device.id, draft.room.name))
+
+    def _put_out(self, draft: _RoomDraft, name: str, seq: int) -> None:
+        """The event says why; there is no leave besides."""
+        for person in self._named(name):
+            for device in person.devices:
+                self._leave(draft, device, seq)
+
+    def _named(self, name: str) -> Sequence[Member]:
+        person = self.hub.members.get(parse_name(name))
+        return [] if person is None else [person]
 
     def _begin(self, draft: _RoomDraft) -> None:
         """A private room begins: who is in it can come back to it from now on."""
@@ -362,26 +406,87 @@ class Batch:
 
     def _draft(self, room: Room) -> _RoomDraft:
         draft = self._rooms.get(room.name)
-        return draft or _RoomDraft(room, room.head + 1, room.last_at, room.topic)
+        return draft or _RoomDraft(room, room.head + 1, room.last_at, room.topic, room.charter)
 
-    def _standing(self, device: Device, draft: _RoomDraft) -> rules.Standing:
+    def _standing(self, device: Device, draft: _RoomDraft, post: Post) -> rules.Standing:
         room, member, hub = draft.room, device.member, self.hub
         follower = draft.follower(device)
-        is_own = room.is_private and room.admits(member)
+        role = self._role(draft, member)
+        key = post.key if isinstance(post, Join) else None
         is_new = room.name not in self._rooms and hub.get(room.name) is None
         return rules.Standing(
             room.name,
-            is_member=is_own or follower is not None,
+            role,
+            access=Access.PRIVATE if room.is_private else draft.charter.access,
+            has_key=key is not None and role is not Role.BANNED and draft.charter.opens(key),
+            is_in=follower is not None,
             is_quiet=follower is not None and follower.is_quiet,
             is_shown=draft.is_shown(device),
-            is_private=room.is_private,
             is_new_room=is_new,
             head=draft.newest,
             rooms_joined=self._rooms_joined(device),
             rooms_in_all=len(hub.rooms) + self._new_rooms,
-            private_begun=member.begun + self._new_rooms if is_new and is_own else 0,
+            private_begun=member.begun + self._new_rooms if is_new and room.is_private else 0,
             private_in_all=len(hub.private) + self._new_rooms,
         )
+
+    def _role(self, draft: _RoomDraft, member: Member) -> Role:
+        is_in = any(draft.follower(device) is not None for device in member.devices)
+        return draft.room.role_by(draft.charter, member, self.now, is_in=is_in)
+
+    def _other(self, draft: _RoomDraft, post: Post) -> rules.Other:
+        """Whom a moderator means. Raises `BadName`."""
+        if not isinstance(post, Deed) or isinstance(post, Restrict):
+            return rules.NOBODY
+        name = parse_name(post.name)
+        person = self.hub.find_anybody(name)
+        if person is None:
+            is_banned = name in draft.charter.bans
+            return evolve(rules.NOBODY, role=Role.BANNED if is_banned else Role.OUTSIDER)
+        is_in = any(draft.follower(device) is not None for device in person.devices)
+        role = self._role(draft, person)
+        return rules.Other(role, is_known=True, is_in=is_in, has_account=person.has_account)
+
+    def _amend(
+        self, draft: _RoomDraft, member: Member, post: Post, standing: rules.Standing
+    ) -> "_Amendment | None":
+        """How the room is governed after a post, if that changes. Raises `TooMany`."""
+        charter, room = draft.charter, draft.room.name
+        amended: _Amendment | None = None
+        match post:
+            case Join() if standing.is_new_room and member.has_account:
+                amended = _promote(room, charter, member.identity, Role.OWNER)
+            case Join() if standing.has_key and standing.role < Role.MEMBER:
+                amended = _promote(room, charter, member.identity, Role.MEMBER)
+            case Invite(name=name) if charter.access is not Access.PUBLIC:
+                person = self.hub.find_anybody(parse_name(name))
+                if person is not None and person.identity not in charter.ranks:
+                    amended = _promote(room, charter, person.identity, Role.MEMBER)
+            case Appoint(name=name, rank=rank):
+                person = self.hub.find_anybody(parse_name(name))
+                assert person is not None, "the rules have seen it"
+                amended = _promote(room, charter, person.identity, Role[rank.upper()])
+            case Ban() | Mute():
+                amended = _sanction(room, charter, post)
+            case Restrict():
+                amended = self._restrict(draft, post)
+            case _:
+                pass
+        return amended
+
+    def _restrict(self, draft: _RoomDraft, post: Restrict) -> "_Amendment":
+        """Whoever is in the room is a member from now on."""
+        room, access = draft.room.name, Access[post.access.upper()]
+        charter = draft.charter.with_access(access, post.key)
+        amended = _Amendment(charter, [Restricted(room, access, charter.key)])
+        if access is Access.PUBLIC:
+            return amended
+        for device in {*draft.room.followers, *draft.present}:
+            identity = device.member.identity
+            is_in = draft.follower(device) is not None
+            if is_in and identity not in amended.charter.ranks:
+                amended = amended.then(_promote(room, amended.charter, identity, Role.MEMBER))
+        return amended
 
     def _rooms_joined(self, device: Device) -> int:
         return self._joined.get(device, len(device.rooms))
@@ -412,6 +517,29 @@ class Batch:
 
     def _answer(self, device: Device, reply: Reply) -> None:
         self._answers.setdefault(device.connection.outbox, []).append(reply)
+
+
+@frozen
+class _Amendment:
+    """Another charter, and what is to be stored for it."""
+
+    charter: Charter
+    changes: Sequence[Change]
+
+    def then(self, more: "_Amendment") -> "_Amendment":
+        return _Amendment(more.charter, [*self.changes, *more.changes])
+
+
+def _promote(room: Name, charter: Charter, identity: Identity, rank: Role) -> _Amendment:
+    return _Amendment(charter.with_rank(identity, rank), [Ranked(room, identity, rank)])
+
+
+def _sanction(room: Name, charter: Charter, post: Ban | Mute) -> _Amendment:
+    name = parse_name(post.name)
+    sanction = None if post.off else Sanction(post.until, post.reason)
+    is_ban = isinstance(post, Ban)
+    amended = charter.with_ban(name, sanction) if is_ban else charter.with_mute(name, sanction)
+    return _Amendment(amended, [Sanctioned(room, name, is_ban, sanction)])
 
 
 def edit_of(place: Place, record: Record) -> Place | None:

@@ -187,6 +187,12 @@ class TooManyRooms(Refused):
     code = "too_many_rooms"
 
 
+class TooMany(Refused):
+    """A list of the room is as long as it may be."""
+
+    code = "too_many"
+
+
 class NoRoom(Refused):
     """There are as many connections as there may be; somebody has to go first."""
 

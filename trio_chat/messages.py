@@ -15,7 +15,7 @@ business, names and texts that of the rules.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from attrs import field, frozen
 
@@ -37,6 +37,13 @@ Id = Annotated[str, MaxChars(ID_CHARS)]
 """A name that the client gives to a request; at most 64 characters."""
 
 
+RankName = Literal["member", "moderator", "owner"]
+"""What somebody can be made in a room."""
+
+AccessName = Literal["public", "invitation", "key"]
+"""Who gets into a room: everybody, who was invited, or also who has the key."""
+
+
 # ---------------------------------------------------------------- posts, in the room's log
 
 
@@ -47,7 +54,7 @@ class Join:
     `room`: its name, 1 to 32 characters.
     `after`: the last `seq` that the client has; everything after it is replayed. Beyond
     the room's head it counts as the head; 0 is the beginning; left out, the newest 50.
-    `key`: what opens a locked room; no room can be locked yet.
+    `key`: what opens a room that has one, and makes one a member of it.
     `quiet`: for programs: neither this nor the leave makes an event. `Who` names a quiet
     member as any other; the room has to exist. A private room is always joined quietly.
 
@@ -126,6 +133,72 @@ class Topic:
 
 
 @frozen
+class Invite:
+    """Let somebody into a room that not everybody gets into, and tell `name` so."""
+
+    room: str
+    name: str
+    id: Id | None = None
+
+
+@frozen
+class Kick:
+    """Put somebody out of a room, who may come again. `reason`: as a topic."""
+
+    room: str
+    name: str
+    reason: str = ""
+    id: Id | None = None
+
+
+@frozen
+class Ban:
+    """Put somebody out of a room, who may not come again. `until`: when it ends; None is
+    never. `off`: it ends now."""
+
+    room: str
+    name: str
+    until: datetime | None = None
+    reason: str = ""
+    off: bool = False
+    id: Id | None = None
+
+
+@frozen
+class Mute:
+    """Let somebody listen and not speak. `until`, `off`: as in `Ban`."""
+
+    room: str
+    name: str
+    until: datetime | None = None
+    reason: str = ""
+    off: bool = False
+    id: Id | None = None
+
+
+@frozen
+class Appoint:
+    """Make the holder of an account something in a room: a moderator, an owner, or a mere
+    member again."""
+
+    room: str
+    name: str
+    rank: RankName
+    id: Id | None = None
+
+
+@frozen
+class Restrict:
+    """Say who gets into a room. Who is in it stays. `key`: what opens it; it does not travel
+    on in the event."""
+
+    room: str
+    access: AccessName
+    key: str | None = field(default=None, repr=False)
+    id: Id | None = None
+
+
+@frozen
 class Leave:
     """Leave a room.
 
@@ -138,7 +211,10 @@ class Leave:
     id: Id | None = None
 
 
-Post = Join | Say | Leave | Edit | Delete | React | Topic
+Deed = Invite | Kick | Ban | Mute | Appoint | Restrict
+"""What moderators do."""
+
+Post = Join | Say | Leave | Edit | Delete | React | Topic | Deed
 """What becomes an event of a room."""
 
 
@@ -172,12 +248,14 @@ class History:
     `before`, `after`: a `seq`, itself not included; one of the two at most. With neither,
     the newest.
     `limit`: how many events at most, 1 to 100; the answer may have fewer and say `more`.
+    `deeds`: only what moderators have done; not with `after`.
     """
 
     room: str
     before: int | None = None
     after: int | None = None
     limit: int = 50
+    deeds: bool = False
     id: Id | None = None
 
 
@@ -239,6 +317,12 @@ Request = (
     | Delete
     | React
     | Topic
+    | Invite
+    | Kick
+    | Ban
+    | Mute
+    | Appoint
+    | Restrict
     | History
     | Who
     | Rooms
@@ -368,22 +452,25 @@ class Page:
 @frozen
 class Members:
     """The answer to `Who`; where one line can't hold all the names, there is `more`.
-    `topic`: what the room is about."""
+    `topic`: what the room is about. `moderators`: those of the names who are, or who own the
+    room."""
 
     room: str
     names: tuple[str, ...]
     more: bool = False
     topic: str = ""
+    moderators: tuple[str, ...] = ()
     id: Id | None = None
 
 
 @frozen
 class RoomInfo:
-    """A room, how many `members` it has now, and its newest `seq`."""
+    """A room, how many `members` it has now, its newest `seq`, and who gets in."""
 
     room: str
     members: int
     head: int
+    access: AccessName = "public"
 
 
 @frozen
@@ -428,7 +515,8 @@ class Found:
 @frozen
 class Called:
     """`by` has said something, as event `seq`, in a private room that this connection has
-    not joined: to get it, join `room` with an `after` before that."""
+    not joined: to get it, join `room` with an `after` before that. In any other room, `by`
+    has invited one to it."""
 
     room: str
     by: str

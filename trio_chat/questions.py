@@ -4,13 +4,17 @@ where something was said.
 They don't pass the sequencer, so that reading goes on while the history can't be written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar, assert_never
+
+from attrs import frozen
 
 from trio_chat.errors import BadFields
 from trio_chat.framing import LINE_BYTES
 from trio_chat.history import words
 from trio_chat.messages import (
+    AccessName,
     Event,
     Found,
     Gap,
@@ -26,6 +30,7 @@ from trio_chat.messages import (
     Who,
 )
 from trio_chat.pairs import partner
+from trio_chat.roles import Access, Role, Verb
 from trio_chat.rooms import Hub, Member, Room
 from trio_chat.wire import CLIENT, SERVER, page_line
 
@@ -39,7 +44,7 @@ PAGE_EVENTS = 100
 LISTED_BYTES = 128
 """The most that one room or name of a list takes: a name, two numbers, the keys."""
 
-LISTED = LINE_BYTES // LISTED_BYTES - 16
+LISTED = LINE_BYTES // LISTED_BYTES // 2 - 16
 """How many rooms or names stand in one line, so that with its id and a topic it is no longer
 than a line may be."""
 
@@ -47,33 +52,54 @@ HITS = 50
 """The most hits of a search: of each, a line needs at most a kilobyte."""
 
 
-async def answer(question: Question, hub: Hub, member: Member) -> list[bytes]:
-    """The lines that answer a question of `member`.
+@frozen
+class Asker:
+    """Who asks, and when."""
+
+    hub: Hub
+    member: Member
+    now: datetime
+
+    def find(self, room: str, verb: Verb) -> Room:
+        """The room that is meant. Raises what refuses it."""
+        return self.hub.find_room(self.member, room, verb, self.now)
+
+
+async def answer(question: Question, asker: Asker) -> list[bytes]:
+    """The lines that answer a question.
 
     Raises `Refused` or `BadFields`.
     """
     match question:
         case History():
-            return [await _page(question, hub, member)]
+            return [await _page(question, asker)]
         case Who():
-            return _members(question, hub, member)
+            return _members(question, asker)
         case Rooms():
-            return _room_list(question, hub, member)
+            return _room_list(question, asker)
         case Search():
-            return [SERVER.encode(await _search(question, hub, member))]
+            return [SERVER.encode(await _search(question, asker))]
         case _:
             assert_never(question)
 
 
-async def _page(question: History, hub: Hub, member: Member) -> bytes:
-    if question.before is not None and question.after is not None:
-        raise BadFields("before or after, not both @ history")
-    room = hub.find_room(member, question.room)
+async def _page(question: History, asker: Asker) -> bytes:
+    if question.after is not None and (question.before is not None or question.deeds):
+        raise BadFields("before or after, not both, and no deeds after @ history")
+    room = asker.find(question.room, Verb.HISTORY)
     limit = max(1, min(question.limit, PAGE_EVENTS))
     if question.after is not None:
         return await _page_after(question, room, min(question.after, room.head), limit)
     before = room.head + 1 if question.before is None else min(question.before, room.head + 1)
+    if question.deeds:
+        return await _page_of_deeds(question, room, before, limit)
     return await _page_before(question, room, before, limit)
+
+
+async def _page_of_deeds(question: History, room: Room, before: int, limit: int) -> bytes:
+    found = await room.history.deeds(room.name, before, limit)
+    page = Page(room.name, (), found.next is not None, id=question.id)
+    return page_line(page, found.lines[::-1])
 
 
 async def _page_after(question: History, room: Room, after: int, limit: int) -> bytes:
@@ -92,25 +118,40 @@ async def _page_before(question: History, room: Room, before: int, limit: int) -
     return page_line(Page(room.name, (), found.more, gap, question.id), found.lines)
 
 
-def _members(question: Who, hub: Hub, member: Member) -> list[bytes]:
-    room = hub.find_room(member, question.room)
+def _members(question: Who, asker: Asker) -> list[bytes]:
+    room = asker.find(question.room, Verb.WHO)
+    present = sorted(room.members, key=lambda member: member.name)
+    moderators = {
+        member.name for member in present if room.role(member, asker.now) >= Role.MODERATOR
+    }
+    other = partner(room.name, asker.member.name)
+    names: list[str] = [member.name for member in present]
+    if other is not None:
+        names = sorted([asker.member.name, other])
     return [
-        SERVER.encode(Members(room.name, tuple(names), more, room.topic, question.id))
-        for names, more in _lines_of(_names(room, member))
+        SERVER.encode(
+            Members(
+                room.name,
+                tuple(some),
+                more,
+                room.topic,
+                tuple(name for name in some if name in moderators),
+                question.id,
+            )
+        )
+        for some, more in _lines_of(names)
     ]
 
 
-def _names(room: Room, member: Member) -> list[str]:
-    other = partner(room.name, member.name)
-    if other is not None:
-        return sorted([member.name, other])
-    return sorted(present.name for present in room.members)
-
-
-def _room_list(question: Rooms, hub: Hub, member: Member) -> list[bytes]:
+def _room_list(question: Rooms, asker: Asker) -> list[bytes]:
     rooms = [
-        RoomInfo(room.name, 2 if room.is_private else len(room.members), room.head)
-        for room in (*hub.rooms.values(), *member.private.values())
+        RoomInfo(
+            room.name,
+            2 if room.is_private else len(room.members),
+            room.head,
+            _ACCESS[room.access],
+        )
+        for room in asker.hub.visible(asker.member, Verb.SEE, asker.now)
     ]
     return [
         SERVER.encode(RoomList(tuple(some), more, question.id))
@@ -118,16 +159,25 @@ def _room_list(question: Rooms, hub: Hub, member: Member) -> list[bytes]:
     ]
 
 
-async def _search(question: Search, hub: Hub, member: Member) -> Found:
+_ACCESS: Mapping[Access, AccessName] = {
+    Access.PUBLIC: "public",
+    Access.INVITATION: "invitation",
+    Access.KEY: "key",
+    Access.PRIVATE: "invitation",  # nobody else gets in
+}
+
+
+async def _search(question: Search, asker: Asker) -> Found:
     wanted = words.split(question.words)
     if not wanted:
         raise BadFields("there is no word to search for @ search.words")
     if question.room is None:
-        rooms = hub.readable(member)
+        rooms = asker.hub.visible(asker.member, Verb.SEARCH, asker.now)
     else:
-        rooms = [hub.find_room(member, question.room).name]
+        rooms = [asker.find(question.room, Verb.SEARCH)]
     limit = max(1, min(question.limit, HITS))
-    finds = await hub.history.search(wanted, rooms, question.before, limit)
+    names = [room.name for room in rooms]
+    finds = await asker.hub.history.search(wanted, names, question.before, limit)
     hits = tuple(_hit(line, wanted) for line in finds.lines)
     return Found(hits, finds.next, question.id)
 

@@ -20,12 +20,15 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
+from trio_chat.charter import OPEN, Charter, Identity
 from trio_chat.errors import NameTaken, NoSuchName, NoSuchRoom
-from trio_chat.history import DeviceId, History, Identity, Slice, Stay, Token
+from trio_chat.history import DeviceId, History, Slice, Stay, Token
 from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
 from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Format, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
+from trio_chat.roles import Access, Role, Verb, may
+from trio_chat.rules import refusal
 from trio_chat.wire import SERVER
 
 NEWEST = 50
@@ -61,11 +64,13 @@ class Connection(Protocol):
 class Member:
     """Somebody with a name. `devices`: in the order in which they came. `read`: of each room
     the newest `seq` that has been read. `private`: the private rooms, in the order in which
-    they were begun."""
+    they were begun. `has_account`: the name is its own. `is_operator`: of the server."""
 
     name: Name
     identity: Identity
     read: dict[Name, int] = field(factory=dict)
+    has_account: bool = False
+    is_operator: bool = False
     devices: dict["Device", None] = field(factory=dict, init=False)
     private: dict[Name, "Room"] = field(factory=dict, init=False)
 
@@ -167,7 +172,7 @@ class _Call:
 class Room:
     """`head` and `last_at` are the number and the time of the newest event that is
     committed and told; `live` are the followers that have it. `pair`: of a private room, who
-    has begun it and the other one."""
+    has begun it and the other one. `charter`: how any other one is governed."""
 
     name: Name
     history: History
@@ -175,6 +180,7 @@ class Room:
     last_at: datetime = DAWN
     topic: str = ""
     pair: tuple[Identity, Identity] | None = None
+    charter: Charter = OPEN
     followers: dict[Device, "Follower"] = field(factory=dict, init=False)
     live: dict["Follower", None] = field(factory=dict, init=False)  # a set with an order
     is_private: bool = field(init=False)  # is it for two?
@@ -187,9 +193,28 @@ class Room:
         """Those who are in it."""
         return {device.member for device in self.followers}
 
-    def admits(self, member: Member) -> bool:
-        """May this member know of it?"""
-        return not self.is_private or (self.pair is not None and member.identity in self.pair)
+    @property
+    def access(self) -> Access:
+        """Who gets in."""
+        return Access.PRIVATE if self.is_private else self.charter.access
+
+    def role(self, member: Member, now: datetime) -> Role:
+        """What a member is in it."""
+        is_in = any(device in self.followers for device in member.devices)
+        return self.role_by(self.charter, member, now, is_in=is_in)
+
+    def role_by(self, charter: Charter, member: Member, now: datetime, *, is_in: bool) -> Role:
+        """What a member would be, by another charter."""
+        if self.is_private:
+            is_own = self.pair is not None and member.identity in self.pair
+            return Role.MEMBER if is_own else Role.OUTSIDER
+        if member.is_operator:
+            return Role.OPERATOR
+        return charter.role(member.identity, member.name, now, is_in=is_in)
+
+    def may(self, verb: Verb, member: Member, now: datetime) -> bool:
+        """Is a member allowed to do that?"""
+        return may(verb, self.role(member, now), self.access) is None
 
     def tell(self, first: int, lines: Sequence[bytes]) -> None:
         """Hand new events, the first of which is number `first`, to the live followers."""
@@ -312,7 +337,9 @@ class Hub:
         """Learn from the history what rooms there are, and who was in them: whoever was
         there when the server ended counts as lost `now`."""
         for name, head in (await self.history.heads()).items():
-            self.add_room(Room(name, self.history, head.seq, head.at, head.topic, head.pair))
+            room = Room(name, self.history, head.seq, head.at, head.topic, head.pair)
+            room.charter = head.charter
+            self.add_room(room)
         for stay in await self.history.stays():
             self._bring_back(stay, now)
 
@@ -415,14 +442,17 @@ class Hub:
         """The room of that name, in full, if there is one."""
         return (self.private if is_private(name) else self.rooms).get(name)
 
-    def find_room(self, member: Member, raw: str) -> Room:
-        """The room that `raw` means to `member`.
+    def find_room(self, member: Member, raw: str, verb: Verb, now: datetime) -> Room:
+        """The room that `raw` means to `member`, who wants to do something there.
 
-        Raises `BadName`, `NoSuchName`, `NoSuchRoom`.
+        Raises `BadName`, `NoSuchName`, `NoSuchRoom`, and what else refuses it.
         """
         room = self.get(self.find_name(member, raw))
-        if room is None or not room.admits(member):
+        if room is None:
             raise NoSuchRoom(f"there is no room {raw[:ROOM_SHOWN]}")
+        refused = refusal(verb, room.role(member, now), room.access, raw[:ROOM_SHOWN])
+        if refused is not None:
+            raise refused
         return room
 
     def find_name(self, member: Member, raw: str) -> Name:
@@ -452,13 +482,22 @@ class Hub:
             raise NoSuchName(f"{name} is your own name")
         return person
 
+    def find_anybody(self, name: Name) -> Member | None:
+        """Whoever has that name, here or not."""
+        return self.members.get(name)
+
     def people_of(self, room: Room) -> Sequence[Member]:
         """Those of a private room's two who are here."""
         return [self._people[one] for one in room.pair or () if one in self._people]
 
-    def readable(self, member: Member) -> Sequence[Name]:
-        """The rooms that a member may read."""
-        return [*self.rooms, *member.private]
+    def visible(self, member: Member, verb: Verb, now: datetime) -> Sequence[Room]:
+        """The rooms in which a member may do something."""
+        rooms = [
+            room
+            for room in self.rooms.values()
+            if room.charter is OPEN or room.may(verb, member, now)
+        ]
+        return [*rooms, *member.private.values()]
 
 
 def _taken(member: Member) -> str:

@@ -10,13 +10,15 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
 from trio_chat.messages import (
     VERSION,
     Ack,
+    Appoint,
+    Ban,
     Called,
     Delete,
     Edit,
@@ -28,12 +30,15 @@ from trio_chat.messages import (
     Hello,
     History,
     Hit,
+    Invite,
     Join,
+    Kick,
     Leave,
     Limits,
     Marked,
     MaxChars,
     Members,
+    Mute,
     Page,
     Ping,
     Pong,
@@ -41,6 +46,7 @@ from trio_chat.messages import (
     Read,
     Reply,
     Request,
+    Restrict,
     RoomInfo,
     RoomList,
     Rooms,
@@ -135,6 +141,8 @@ _PLAIN: dict[Any, Schema] = {
 
 def _values(kind: Any) -> Schema:
     origin = get_origin(kind)
+    if origin is Literal:
+        return {"enum": [*get_args(kind)]}
     if origin is Annotated:
         return _limited(*get_args(kind))
     if origin is tuple:
@@ -192,11 +200,20 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     React("lobby", 12, "👍", id="r"),
     React("lobby", 12, "👍", off=True),
     Topic("lobby", "what happens this week"),
+    Invite("vault", "bob"),
+    Kick("lobby", "eve", "too loud"),
+    Ban("lobby", "eve", until=_AT, reason="too loud"),
+    Ban("lobby", "eve", off=True),
+    Mute("lobby", "eve", until=_AT, reason="too loud"),
+    Mute("lobby", "eve", off=True),
+    Appoint("lobby", "bob", "moderator"),
+    Restrict("vault", "key", "sesame"),
     Leave("lobby"),
     Leave("lobby", lost=True),
     History("lobby", id="p"),
     History("lobby", before=8, limit=100),
     History("lobby", after=12),
+    History("lobby", deeds=True),
     Who("lobby"),
     Rooms(),
     Read("lobby", 12),
@@ -220,7 +237,8 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     Gap("lobby", 1, 10),
     Page("lobby", (_SAID,), more=False, gap=Gap("lobby", 1, 10), id="p"),
     Members("lobby", ("alice",), more=True, id="w"),
-    Members("lobby", ("bob",), topic="what happens this week", id="w"),
+    Members("lobby", ("bob",), topic="what happens this week", moderators=("bob",), id="w"),
+    Event(19, _AT, "bob", Kick("lobby", "eve", "too loud")),
     RoomList((_INFO,), more=True),
     RoomList(()),
     Marked("lobby", 12),

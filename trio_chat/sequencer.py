@@ -16,8 +16,9 @@ import trio
 from attrs import define, field, frozen
 
 from trio_chat.batch import ABOUT_ANOTHER, Batch, edit_of
+from trio_chat.charter import Identity
 from trio_chat.errors import NotStored, Refused
-from trio_chat.history import Entry, HasRead, History, Identity, Key, Place, Record
+from trio_chat.history import Entry, HasRead, History, Key, Place, Record
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox

@@ -24,16 +24,21 @@ from trio_chat.gate import EACH, MOST
 from trio_chat.history import HasRead, Stay
 from trio_chat.messages import (
     VERSION,
+    Appoint,
+    Ban,
     Delete,
     Edit,
     Error,
     Goodbye,
     Hello,
     History,
+    Invite,
     Join,
+    Kick,
     Leave,
     Limits,
     Marked,
+    Mute,
     Ping,
     Pong,
     Post,
@@ -41,6 +46,7 @@ from trio_chat.messages import (
     Read,
     Reply,
     Request,
+    Restrict,
     Rooms,
     Say,
     Search,
@@ -50,6 +56,7 @@ from trio_chat.messages import (
 )
 from trio_chat.outbox import GOODBYE, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
+from trio_chat.roles import Verb
 from trio_chat.rooms import Device, Hub
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER
@@ -310,7 +317,21 @@ class Session:
 
     async def _heed(self, request: Request, device: Device) -> None:
         match request:
-            case Join() | Say() | Leave() | Edit() | Delete() | React() | Topic():
+            case (
+                Join()
+                | Say()
+                | Leave()
+                | Edit()
+                | Delete()
+                | React()
+                | Topic()
+                | Invite()
+                | Kick()
+                | Ban()
+                | Mute()
+                | Appoint()
+                | Restrict()
+            ):
                 self._posts.append(request)
             case Ping():
                 device.has_pinged = True
@@ -318,7 +339,8 @@ class Session:
                 self.outbox.answer(self._encode(Pong(request.id)))
             case History() | Who() | Rooms() | Search():
                 await self._catch_up()
-                lines = await questions.answer(request, self.hub, device.member)
+                asker = questions.Asker(self.hub, device.member, self.sequencer.now())
+                lines = await questions.answer(request, asker)
                 self.outbox.answer(self.outbox.format(lines))
             case Read():
                 await self._catch_up()
@@ -330,7 +352,7 @@ class Session:
 
     def _mark(self, request: Read, device: Device) -> None:
         member = device.member
-        room = self.hub.find_room(member, request.room)
+        room = self.hub.find_room(member, request.room, Verb.SEE, self.sequencer.now())
         if not room.is_private and room.name not in device.rooms:
             raise errors.NotInRoom(f"you are not in {room.name}; join it first")
         member.mark(room.name, min(request.seq, room.head), besides=device)

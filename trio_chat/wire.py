@@ -18,7 +18,16 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from trio_chat.errors import BadFields, NotJson, UnknownType
-from trio_chat.messages import ID_CHARS, MaxChars, Page, Post, Reply, Request, RoomState
+from trio_chat.messages import (
+    ID_CHARS,
+    MaxChars,
+    Page,
+    Post,
+    Reply,
+    Request,
+    RoomInfo,
+    RoomState,
+)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -221,7 +230,8 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_annotated, _limited_str)
     converter.register_structure_hook_factory(_is_tuple, _tuple)
     converter.register_structure_hook_factory(_is_optional, _optional)
-    converter.register_unstructure_hook(RoomState, _fields(RoomState, converter))
+    for part in (RoomState, RoomInfo):
+        converter.register_unstructure_hook(part, _fields(part, converter))
     fields_of = {cls: _tagged(cls, converter) for cls in get_args(Post)}
     # For any union cattrs would ask what a value is: 0.3 µs more for each event.
     converter.register_unstructure_hook(Post, lambda post: fields_of[post.__class__](post))

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Self
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from trio_chat.client.calls import Calls, Receipt
 from trio_chat.client.feed import Feed, Item
@@ -27,6 +27,7 @@ from trio_chat.client.link import Dial, Link, dial_tcp
 from trio_chat.errors import ChatError, LinkLost, Refused
 from trio_chat.messages import (
     Ack,
+    Deed,
     Delete,
     Edit,
     Found,
@@ -156,6 +157,11 @@ class Chat:
         """Say what a room is about; returns the `seq` of that."""
         return _seq_of(await self._ask(Topic(room, text, next(self._ids))))
 
+    async def moderate(self, deed: Deed) -> int:
+        """Do what moderators do: `Invite`, `Kick`, `Ban`, `Mute`, `Appoint` or `Restrict`;
+        returns the `seq` of the event."""
+        return _seq_of(await self._ask(evolve(deed, id=next(self._ids))))
+
     async def leave(self, room: str) -> int:
         """Leave a room; returns the last `seq` that one gets of it: that of the event, or
         the room's newest if one was there quietly."""
@@ -178,10 +184,18 @@ class Chat:
         return found
 
     async def history(
-        self, room: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+        self,
+        room: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+        deeds: bool = False,
     ) -> Page:
-        """Events of a room, right before or right after a `seq`; by default the newest."""
-        (page,) = await self._ask(History(room, before, after, limit, next(self._ids)))
+        """Events of a room, right before or right after a `seq`; by default the newest.
+        `deeds`: only what moderators have done."""
+        id = next(self._ids)
+        (page,) = await self._ask(History(room, before, after, limit, deeds, id))
         assert isinstance(page, Page)
         return page
 

@@ -11,9 +11,9 @@ import trio
 from attrs import define, field
 
 from trio_chat.errors import ChatError
-from trio_chat.messages import Event, Gap, Marked, Page
+from trio_chat.messages import Called, Event, Gap, Marked, Page
 
-Item = Event | Gap | Marked
+Item = Event | Gap | Marked | Called
 """What a program gets when it iterates over a chat."""
 
 QUEUED_ITEMS = 1000
@@ -67,7 +67,7 @@ class Feed:
 
     def put(self, item: Item) -> None:
         """Queue what the server sent, unless it is known already or the room is behind."""
-        if isinstance(item, Marked):
+        if isinstance(item, Marked | Called):
             with suppress(trio.WouldBlock, trio.ClosedResourceError):  # a newer one will come
                 self._send.send_nowait(item)
             return

@@ -24,6 +24,7 @@ from trio_chat.errors import ChatError, LinkLost, NameTaken, NoRoom, NotStored, 
 from trio_chat.messages import (
     ID_CHARS,
     Ack,
+    Ban,
     Called,
     Error,
     Event,
@@ -32,6 +33,7 @@ from trio_chat.messages import (
     Goodbye,
     Hello,
     Join,
+    Kick,
     Marked,
     Members,
     Page,
@@ -223,6 +225,7 @@ class Lifeline:
             match reply:
                 case Event() | Gap():
                     self.feed.put(reply)
+                    self._see_if_put_out(reply)
                 case Marked(id=None):
                     self.feed.put(reply)
                 case (
@@ -236,6 +239,8 @@ class Lifeline:
                     | Pong()
                 ):
                     self._take_answer(reply)
+                case Called() if not is_private(reply.room):
+                    self.feed.put(reply)
                 case Called():
                     self._calls.setdefault(reply.room, reply.seq - 1)
                     self._answer_calls()
@@ -245,6 +250,15 @@ class Lifeline:
                     log.warning("a second welcome")
                 case _:
                     assert_never(reply)
+
+    def _see_if_put_out(self, item: Event | Gap) -> None:
+        """One who was put out of a room gets nothing more of it."""
+        match item:
+            case Event(seq, message=Kick(room, name) | Ban(room, name, off=False)):
+                if name == self.welcome.name:
+                    self.feed.end(room, seq)
+            case _:
+                pass
 
     def _take_answer(self, answer: Answer) -> None:
         if isinstance(answer, Page):

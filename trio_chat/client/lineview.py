@@ -1,10 +1,11 @@
 """What happened → one line each, to be heard rather than seen. No I/O."""
 
 from trio_chat.client.clean import clean
+from trio_chat.client.deeds import told
 from trio_chat.client.notices import shown_name
 from trio_chat.client.view import View, done, moved
 from trio_chat.client.wrap import Fragments
-from trio_chat.messages import Event, Join, Leave, Say
+from trio_chat.messages import Delete, Edit, Event, Join, Leave, React, Say, Topic
 
 
 class LineView(View):
@@ -31,5 +32,7 @@ class LineView(View):
                 return f"{who}: {' ⏎ '.join(clean(text, lines=True).split(chr(10)))}"
             case Join() | Leave() as post:
                 return f"* {who} {moved(post)}"
-            case post:
+            case Edit() | Delete() | React() | Topic() as post:
                 return f"* {who} {done(post)}"
+            case post:
+                return f"* {who} {told(post, self.zone)}"

@@ -16,7 +16,7 @@ from trio_chat.client.clean import clean, clean_json
 from trio_chat.client.commands import sayable
 from trio_chat.client.view import View
 from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, WireError
-from trio_chat.messages import Event, Gap, Marked
+from trio_chat.messages import Called, Event, Gap, Marked
 from trio_chat.names import parse_name
 from trio_chat.wire import SERVER
 
@@ -76,7 +76,7 @@ async def show_all(chat: "Chat", show: Callable[[list[Item]], Awaitable[None]]) 
         with send:
             try:
                 async for item in chat:
-                    if not isinstance(item, Marked):
+                    if not isinstance(item, Marked | Called):
                         await send.send(item)
             except ChatError as failure:
                 failures.append(failure)

@@ -11,9 +11,27 @@ from typing import assert_never
 from attrs import define, field
 
 from trio_chat.client.clean import clean
+from trio_chat.client.deeds import told
 from trio_chat.client.notices import in_place, join_lines, name_style, notice, shown_name
 from trio_chat.client.wrap import Fragments, cells, clip, fit, plain, wrap
-from trio_chat.messages import Delete, Edit, Event, Gap, Join, Leave, Page, React, Say, Topic
+from trio_chat.messages import (
+    Appoint,
+    Ban,
+    Delete,
+    Edit,
+    Event,
+    Gap,
+    Invite,
+    Join,
+    Kick,
+    Leave,
+    Mute,
+    Page,
+    React,
+    Restrict,
+    Say,
+    Topic,
+)
 
 NARROWEST, WIDEST = 6, 16
 """The column of names grows within these, so that most names stand in line and a single
@@ -102,6 +120,8 @@ class View:
                 return f"{stamp} * {by} {moved(post)}"
             case Edit() | Delete() | React() | Topic():
                 return f"{stamp} * {by} {done(post)}"
+            case Invite() | Kick() | Ban() | Mute() | Appoint() | Restrict():
+                return f"{stamp} * {by} {told(post, self.zone)}"
             case _:
                 assert_never(post)
 
@@ -143,6 +163,8 @@ class View:
                 return self._move(time, "dim", "<--", by, post)
             case Edit() | Delete() | React() | Topic():
                 return self._say(time, by, [("dim", done(post))])
+            case Invite() | Kick() | Ban() | Mute() | Appoint() | Restrict():
+                return self._say(time, by, [("dim", told(post, self.zone))])
             case _:
                 assert_never(post)
 

@@ -3,22 +3,20 @@
 A new store is one file in this folder.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, NewType, Protocol
 
 from attrs import field, frozen
 
+from trio_chat.charter import OPEN, Charter, Identity, Sanction
 from trio_chat.framing import LINE_BYTES
 from trio_chat.names import Name
+from trio_chat.roles import Access, Role
 
 SLICE_BYTES = LINE_BYTES - 512
 """The most bytes of events that are read at once, and so the longest event: whatever is
 read makes one page, and a page with its envelope (two names, two seqs, an id) one line."""
-
-Identity = NewType("Identity", int)
-"""Who somebody is, whatever the name: a guest until it does not come back any more. Random,
-as it must never be had a second time."""
 
 DeviceId = NewType("DeviceId", int)
 """One of the ways in which somebody connects. Random, too."""
@@ -49,7 +47,7 @@ class Entry(NamedTuple):
     """An event as the log keeps it: the very line that is sent.
 
     `id`: of a say, what makes it one and the same with its sender. `text`: what it can be
-    found by. `author`: whose it is, whatever the name.
+    found by. `author`: whose it is, whatever the name. `is_deed`: a moderator has done it.
     """
 
     place: Place
@@ -59,6 +57,7 @@ class Entry(NamedTuple):
     id: str | None = None
     text: str | None = None
     author: Identity | None = None
+    is_deed: bool = False
 
     @property
     def key(self) -> Key | None:
@@ -148,7 +147,46 @@ class Titled:
     topic: str
 
 
-Change = Keep | Came | Went | Paired | HasRead | Rewritten | Titled
+@frozen
+class Ranked:
+    """Somebody is something in a room."""
+
+    room: Name
+    identity: Identity
+    rank: Role
+
+
+@frozen
+class Sanctioned:
+    """A name is banned from a room, or muted in it; not any more, if there is no sanction."""
+
+    room: Name
+    name: Name
+    is_ban: bool
+    sanction: Sanction | None
+
+
+@frozen
+class Restricted:
+    """Others get into a room from now on. `key`: the hash of what opens it."""
+
+    room: Name
+    access: Access
+    key: bytes | None
+
+
+Change = (
+    Keep
+    | Came
+    | Went
+    | Paired
+    | HasRead
+    | Rewritten
+    | Titled
+    | Ranked
+    | Sanctioned
+    | Restricted
+)
 """What is stored beside the events, with them or not at all."""
 
 
@@ -169,13 +207,14 @@ class Stay:
 
 @frozen
 class Head:
-    """How a room stands: its newest event, 0 before the first; its topic; and of a private
-    one, who has begun it and the other."""
+    """How a room stands: its newest event, 0 before the first; its topic; of a private one,
+    who has begun it and the other; and how it is governed."""
 
     seq: int
     at: datetime
     topic: str = ""
     pair: tuple[Identity, Identity] | None = None
+    charter: Charter = OPEN
 
 
 @frozen
@@ -258,9 +297,27 @@ class History(Protocol):
         `SLICE_BYTES`."""
         ...
 
+    async def deeds(self, room: Name, before: int, limit: int) -> Finds:
+        """The newest events before `seq` of what moderators did in a room; `next` is a `seq`,
+        too."""
+        ...
+
     async def search(
         self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int
     ) -> Finds:
         """The newest texts in `rooms` that have all of `words`: at most `limit`. `before`: the
         `next` of what was found last."""
         ...
+
+
+def page_of_deeds(rows: Iterable[tuple[int, bytes]], limit: int) -> Finds:
+    """As many of the rows, the newest first, as one page holds."""
+    lines: list[bytes] = []
+    size, last = 0, 0
+    for seq, line in rows:
+        size += len(line)
+        if len(lines) == limit or size > SLICE_BYTES:
+            return Finds(lines, last)
+        lines.append(line)
+        last = seq
+    return Finds(lines, None)

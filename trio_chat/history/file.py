@@ -22,7 +22,7 @@ Sync = Literal["full", "normal"]
 APPLICATION_ID = 0x7472696F
 """`trio`: what tells our files from other SQLite files."""
 
-VERSION = 2
+VERSION = 3
 """The version of the schema below."""
 
 BUSY_SECONDS = 5.0
@@ -105,7 +105,32 @@ CREATE TABLE reads (
 ) STRICT, WITHOUT ROWID;
 """
 
-STEPS = (SINCE_1, SINCE_2)
+SINCE_3 = """
+ALTER TABLE rooms ADD COLUMN access INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN key BLOB;  -- a hash
+CREATE TABLE ranks (
+    room INTEGER NOT NULL REFERENCES rooms,
+    identity INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    PRIMARY KEY (room, identity)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ranks_identity ON ranks (identity);
+CREATE TABLE sanctions (
+    room INTEGER NOT NULL REFERENCES rooms,
+    name TEXT NOT NULL,
+    is_ban INTEGER NOT NULL,
+    until INTEGER,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (room, name, is_ban)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE deeds (
+    room INTEGER NOT NULL REFERENCES rooms,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (room, seq)
+) STRICT, WITHOUT ROWID;
+"""
+
+STEPS = (SINCE_1, SINCE_2, SINCE_3)
 """What brings a file from one version to the next; all of it happens, or nothing."""
 
 _MAGIC = b"SQLite format 3\0"

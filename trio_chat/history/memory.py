@@ -10,6 +10,7 @@ from typing import assert_never
 import trio
 from attrs import define, field
 
+from trio_chat.charter import Identity
 from trio_chat.history import (
     SLICE_BYTES,
     Came,
@@ -19,17 +20,20 @@ from trio_chat.history import (
     Finds,
     HasRead,
     Head,
-    Identity,
     Keep,
     Key,
     Paired,
     Place,
+    Ranked,
     Record,
+    Restricted,
     Rewritten,
+    Sanctioned,
     Slice,
     Stay,
     Titled,
     Went,
+    page_of_deeds,
 )
 from trio_chat.history.words import matches
 from trio_chat.names import Name
@@ -145,6 +149,8 @@ class MemoryHistory:
                 self._rewrite(place, line, text)
             case Titled(room, topic):
                 self._logs[room].topic = topic
+            case Ranked() | Sanctioned() | Restricted():
+                pass  # the next run has other people, and no rooms
             case _:
                 assert_never(change)
 
@@ -175,6 +181,14 @@ class MemoryHistory:
         older = islice(reversed(log.entries), log.last + 1 - end, None)
         lines = _fitting(older, limit)[::-1]
         return Slice(end - len(lines), lines, more=end - len(lines) > log.first)
+
+    async def deeds(self, room: Name, before: int, limit: int) -> Finds:
+        await trio.lowlevel.checkpoint()
+        entries = self._logs.get(room, _Log()).entries
+        found = [
+            entry for entry in reversed(entries) if entry.is_deed and entry.place.seq < before
+        ]
+        return page_of_deeds([(entry.place.seq, entry.line) for entry in found], limit)
 
     async def search(
         self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int

@@ -22,6 +22,7 @@ from typing import TypeVar, assert_never
 import trio
 from attrs import define, field, frozen
 
+from trio_chat.charter import OPEN, Charter, Identity, Sanction
 from trio_chat.errors import Busy, NotStored, SetupError
 from trio_chat.history import (
     SLICE_BYTES,
@@ -32,19 +33,22 @@ from trio_chat.history import (
     Finds,
     HasRead,
     Head,
-    Identity,
     Keep,
     Key,
     Paired,
     Place,
+    Ranked,
     Record,
+    Restricted,
     Rewritten,
+    Sanctioned,
     Slice,
     Stay,
     Titled,
     Token,
     Went,
     index,
+    page_of_deeds,
 )
 from trio_chat.history.file import (
     BUSY_SECONDS,
@@ -59,6 +63,7 @@ from trio_chat.history.file import (
 )
 from trio_chat.history.thread import OneThread, one_thread
 from trio_chat.names import Name
+from trio_chat.roles import Access, Role
 
 T = TypeVar("T")
 
@@ -208,6 +213,9 @@ class SqliteHistory:
     async def before(self, room: Name, seq: int, limit: int) -> Slice:
         return await self._run(lambda: self._before(room, seq, limit))
 
+    async def deeds(self, room: Name, before: int, limit: int) -> Finds:
+        return await self._run(lambda: self._deeds(room, before, limit))
+
     async def search(
         self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int
     ) -> Finds:
@@ -231,13 +239,51 @@ class SqliteHistory:
     # ------------------------------------------------------------ in the thread
 
     def _heads(self) -> Mapping[Name, Head]:
-        rows = self._db.execute("SELECT name, head, at, topic, maker, other FROM rooms")
+        charters = self._charters()
+        rows = self._db.execute("SELECT id, name, head, at, topic, maker, other FROM rooms")
         return {
             Name(name): Head(
-                head, from_ms(at), topic, None if maker is None else (maker, other)
+                head,
+                from_ms(at),
+                topic,
+                None if maker is None else (maker, other),
+                charters.get(id, OPEN),
             )
-            for name, head, at, topic, maker, other in rows
+            for id, name, head, at, topic, maker, other in rows
         }
+
+    def _charters(self) -> Mapping[int, Charter]:
+        """Of the rooms that are not open."""
+        ranks: dict[int, dict[Identity, Role]] = {}
+        for room, identity, rank in self._db.execute("SELECT * FROM ranks"):
+            ranks.setdefault(room, {})[identity] = Role(rank)
+        bans, mutes = self._sanctions(is_ban=True), self._sanctions(is_ban=False)
+        closed = {
+            id: (Access(access), key)
+            for id, access, key in self._db.execute(
+                "SELECT id, access, key FROM rooms WHERE access > 0"
+            )
+        }
+        everybody = Access.PUBLIC, None
+        return {
+            id: Charter(
+                *closed.get(id, everybody),
+                ranks=ranks.get(id, {}),
+                bans=bans.get(id, {}),
+                mutes=mutes.get(id, {}),
+            )
+            for id in {*closed, *ranks, *bans, *mutes}
+        }
+
+    def _sanctions(self, *, is_ban: bool) -> Mapping[int, dict[Name, Sanction]]:
+        found: dict[int, dict[Name, Sanction]] = {}
+        rows = self._db.execute(
+            "SELECT room, name, until, reason FROM sanctions WHERE is_ban = ?", [is_ban]
+        )
+        for room, name, until, reason in rows:
+            end = None if until is None else from_ms(until)
+            found.setdefault(room, {})[Name(name)] = Sanction(end, reason)
+        return found
 
     def _stays(self) -> Sequence[Stay]:
         rows = self._db.execute(
@@ -337,7 +383,13 @@ class SqliteHistory:
             values["indexed"] = index.indexed(self._db)
             self._forget_texts(which, values)
             # Our own words: none of it came from outside.
-            return self._db.execute(f"DELETE FROM events WHERE {which}", values).rowcount  # noqa: S608
+            deleted = self._db.execute(f"DELETE FROM events WHERE {which}", values).rowcount  # noqa: S608
+            self._db.execute(
+                "DELETE FROM deeds WHERE room = :room"
+                " AND seq < (SELECT MIN(seq) FROM events WHERE room = :room)",
+                {"room": room},
+            )
+            return deleted
 
     def _forget_texts(self, which: str, values: Mapping[str, int]) -> None:
         texts = self._db.execute(
@@ -367,17 +419,20 @@ class SqliteHistory:
     def _insert_events(self, entries: Iterable[Entry], rooms: Mapping[Name, int]) -> int:
         """Returns the number of the newest text."""
         newest = self._texts
-        events, texts = [], []
+        events, texts, deeds = [], [], []
         for entry in entries:
             room, seq = rooms[entry.place.room], entry.place.seq
             number = None
             if entry.text is not None:
                 newest = number = newest + 1
                 texts.append((number, room, seq))
+            if entry.is_deed:
+                deeds.append((room, seq))
             at = to_ms(entry.at)
             events.append((room, seq, at, entry.by, entry.id, entry.line, entry.author, number))
         self._insert("events", events)
         self._insert("texts", texts)
+        self._insert("deeds", deeds)
         return newest
 
     def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -415,8 +470,26 @@ class SqliteHistory:
             case Titled(room, topic):
                 title = "UPDATE rooms SET topic = ? WHERE id = ?"
                 self._db.execute(title, [topic, self._id_of(room, new)])
+            case Ranked() | Sanctioned() | Restricted():
+                self._govern(change, self._id_of(change.room, new))
             case _:
                 assert_never(change)
+
+    def _govern(self, change: Ranked | Sanctioned | Restricted, room: int) -> None:
+        match change:
+            case Ranked(_, identity, rank):
+                ranked = "INSERT OR REPLACE INTO ranks VALUES (?, ?, ?)"
+                self._db.execute(ranked, [room, identity, rank])
+            case Sanctioned(_, name, is_ban, sanction):
+                freed = "DELETE FROM sanctions WHERE room = ? AND name = ? AND is_ban = ?"
+                self._db.execute(freed, [room, name, is_ban])
+                if sanction is not None:
+                    end = None if sanction.until is None else to_ms(sanction.until)
+                    row = [room, name, is_ban, end, sanction.reason]
+                    self._db.execute("INSERT INTO sanctions VALUES (?, ?, ?, ?, ?)", row)
+            case Restricted(_, access, key):
+                restricted = "UPDATE rooms SET access = ?, key = ? WHERE id = ?"
+                self._db.execute(restricted, [access, key, room])
 
     def _id_of(self, room: Name, new: Mapping[Name, int]) -> int:
         return new[room] if room in new else self._rooms[room]
@@ -432,6 +505,7 @@ class SqliteHistory:
         ).fetchone()
         if row is not None:
             self._db.execute("DELETE FROM reads WHERE identity = ?", row)
+            self._db.execute("DELETE FROM ranks WHERE identity = ?", row)
 
     def _mark(self, identity: Identity, room: int, seq: int) -> None:
         self._db.execute(
@@ -501,6 +575,14 @@ class SqliteHistory:
         found.reverse()
         first = found[0][0] if found else self._oldest(room)
         return Slice(first, _lines(found), more)
+
+    def _deeds(self, room: Name, before: int, limit: int) -> Finds:
+        rows = self._db.execute(
+            "SELECT seq, line FROM deeds JOIN events USING (room, seq)"
+            " WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            [self._rooms.get(room), before, limit + 1],
+        )
+        return page_of_deeds(rows, limit)
 
     def _head(self, room: Name) -> int:
         row = self._db.execute("SELECT head FROM rooms WHERE name = ?", [room]).fetchone()

@@ -1,0 +1,57 @@
+"""What moderators do → words. No I/O."""
+
+from datetime import datetime, tzinfo
+from typing import assert_never
+
+from trio_chat.client.clean import clean
+from trio_chat.client.notices import shown_name
+from trio_chat.messages import Appoint, Ban, Deed, Invite, Kick, Mute, Restrict
+
+_ACCESS = {
+    "public": "opened the room to everybody",
+    "invitation": "closed the room but to those who are invited",
+    "key": "locked the room with a key",
+}
+_RANKS = {
+    "member": "made {name} a mere member",
+    "moderator": "made {name} a moderator",
+    "owner": "made {name} an owner",
+}
+
+
+def told(deed: Deed, zone: tzinfo | None = None) -> str:
+    """What somebody has done, as it stands after the name; `zone`: for times."""
+    match deed:
+        case Invite(name=name):
+            return f"invited {shown_name(name)}"
+        case Kick(name=name, reason=reason):
+            return f"put {shown_name(name)} out of the room{_why(reason)}"
+        case Ban() | Mute():
+            return _sanction(deed, zone)
+        case Appoint(name=name, rank=rank):
+            return _RANKS[rank].format(name=shown_name(name))
+        case Restrict(access=access):
+            return _ACCESS[access]
+        case _:
+            assert_never(deed)
+
+
+def _sanction(deed: Ban | Mute, zone: tzinfo | None) -> str:
+    verb, freed = ("banned", "come") if isinstance(deed, Ban) else ("muted", "speak")
+    name = shown_name(deed.name)
+    if deed.off:
+        return f"let {name} {freed} again"
+    return f"{verb} {name}{_end(deed.until, zone)}{_why(deed.reason)}"
+
+
+def _why(reason: str) -> str:
+    return f": {clean(reason)}" if reason else ""
+
+
+def _end(until: datetime | None, zone: tzinfo | None) -> str:
+    if until is None:
+        return ""
+    try:
+        return f" until {until.astimezone(zone):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):  # the year 1, from a server that lies
+        return f" until {until:%Y-%m-%d %H:%M}"
