@@ -15,13 +15,14 @@ from functools import partial
 import trio
 from attrs import define, field, frozen
 
-from trio_chat.batch import ABOUT_ANOTHER, Batch, edit_of
+from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.errors import NotStored, Refused
 from trio_chat.history import Entry, HasRead, History, Key, Place, Record
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
+from trio_chat.revisions import ABOUT_ANOTHER, edit_of
 from trio_chat.rooms import Device, Hub
 
 INBOX_SUBMISSIONS = 1024

@@ -1,0 +1,50 @@
+"""How a room is governed after a post: another charter, and what is stored for it. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from trio_chat.charter import Charter, Identity, Sanction
+from trio_chat.history import Change, Ranked, Restricted, Sanctioned
+from trio_chat.messages import Ban, Mute, Restrict
+from trio_chat.names import Name, parse_name
+from trio_chat.roles import Access, Role
+
+
+@frozen
+class Amendment:
+    """Another charter, and what is to be stored for it."""
+
+    charter: Charter
+    changes: Sequence[Change]
+
+
+def promote(room: Name, charter: Charter, identity: Identity, rank: Role) -> Amendment:
+    """Make somebody something in a room. Raises `TooMany`."""
+    return Amendment(charter.with_rank(identity, rank), [Ranked(room, identity, rank)])
+
+
+def sanction(room: Name, charter: Charter, post: Ban | Mute) -> Amendment:
+    """Ban or mute a name, or put an end to that. Raises `TooMany`."""
+    name = parse_name(post.name)
+    known = None if post.off else Sanction(post.until, post.reason)
+    is_ban = isinstance(post, Ban)
+    amended = charter.with_ban(name, known) if is_ban else charter.with_mute(name, known)
+    return Amendment(amended, [Sanctioned(room, name, is_ban, known)])
+
+
+def restrict(
+    room: Name, charter: Charter, post: Restrict, present: Iterable[Identity]
+) -> Amendment:
+    """Let others in, or fewer; whoever is `present` is a member from now on.
+
+    Raises `TooMany`.
+    """
+    access = Access[post.access.upper()]
+    amended = charter.with_access(access, post.key)
+    changes: list[Change] = [Restricted(room, access, amended.key)]
+    for identity in () if access is Access.PUBLIC else present:
+        if identity not in amended.ranks:
+            amended = amended.with_rank(identity, Role.MEMBER)
+            changes.append(Ranked(room, identity, Role.MEMBER))
+    return Amendment(amended, changes)
