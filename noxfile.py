@@ -85,6 +85,13 @@ def micro(session: nox.Session) -> None:
 
 
 @nox.session
+def frames(session: nox.Session) -> None:
+    """Compare what a delivery costs over a WebSocket and over the line door (a minute)."""
+    session.install("-e.")
+    session.run("python", "-m", "benchmarks.frames")
+
+
+@nox.session
 def terminal(session: nox.Session) -> None:
     """Time what a person at a terminal waits for: the first prompt, and a key in a flood."""
     session.install("-e.", *group("bench"))

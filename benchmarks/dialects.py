@@ -95,7 +95,7 @@ class WebSocket(Plain):
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        ) + _frame(f"{room} {name}".encode())
+        ) + frame(f"{room} {name}".encode())
 
     def go_on(self, name: str, _room: str, heard: bytes) -> bytes | None:
         """Wait until it is announced; frames have no ends to cut them at."""
@@ -108,13 +108,13 @@ class WebSocket(Plain):
 
     def say(self, _room: str, _number: int, text: bytes) -> bytes:
         """A frame."""
-        return _frame(text)
+        return frame(text)
 
     def _is_whole(self, data: bytes | bytearray, start: int) -> bool:
         return len(data) - start > self.size + 100
 
 
-def _frame(text: bytes) -> bytes:
+def frame(text: bytes) -> bytes:
     """A text frame, masked with zeroes."""
     size = len(text)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")

@@ -49,7 +49,7 @@ def run(rival: Rival, plan: Plan) -> Report:
 
 
 def _perform(load: Load) -> Report:
-    with _on_core(-1):
+    with on_core(-1):
         try:
             return trio.run(load.run)
         except (ChatError, ValueError) as exc:
@@ -68,7 +68,7 @@ def free_port() -> int:
 def started(command: Sequence[str], port: int, output: Path) -> Iterator[int]:
     """A server that can be reached, as its process id; at the end nothing of it is left."""
     ours = {key: value for key, value in os.environ.items() if "TRIO_CHAT" not in key}
-    with output.open("wb") as file, _on_core(0):  # which the child inherits
+    with output.open("wb") as file, on_core(0):  # which the child inherits
         process = subprocess.Popen(
             command, stdout=file, stderr=file, env=ours, start_new_session=True
         )
@@ -101,7 +101,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def _on_core(place: int) -> Iterator[None]:
+def on_core(place: int) -> Iterator[None]:
     """Keep to one of the cores that may be used: the first for servers, the last for the
     load."""
     if not hasattr(os, "sched_setaffinity"):

@@ -103,7 +103,7 @@ def _limit(mode: str) -> Command:
     return command
 
 
-def _serve(*options: str) -> Command:
+def serve(*options: str) -> Command:
     def command(port: int, folder: Path) -> Sequence[str]:
         where = ["--port", str(port), "--rate", "0"]
         keep = [] if "--no-history" in options else ["--data", str(folder)]
@@ -121,8 +121,8 @@ def _theirs(dialect: type[Plain]) -> Speak:
 
 
 RIVALS = [
-    Rival(OURS, "trio_chat", _serve(), _ours),
-    Rival(f"{OURS}-memory", "trio_chat `--no-history`", _serve("--no-history"), _ours),
+    Rival(OURS, "trio_chat", serve(), _ours),
+    Rival(f"{OURS}-memory", "trio_chat `--no-history`", serve("--no-history"), _ours),
     Rival(
         "redis",
         "redis pub/sub",
