@@ -81,6 +81,7 @@ class Batch:
     _said: dict[Key, Place] = field(factory=dict, init=False)
     _revisions: Revisions = field(init=False)
     _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
+    _refusals: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._revisions = Revisions(self.records)
@@ -95,6 +96,7 @@ class Batch:
         except Refused as refusal:
             # What the rules say may follow from a join that could not be stored.
             why = self.failure or refusal
+            self._refusals.append(why.code)
             self._answer(device, Error(why.code, str(why), post.id))
 
     def renew(self, device: Device) -> None:
@@ -115,7 +117,11 @@ class Batch:
         """Carry it out: answer, change the rooms, tell everybody. No await, no failure."""
         for outbox, replies in self._answers.items():
             outbox.hold(outbox.format(map(SERVER.encode, replies)))
+        tally = self.hub.tally
+        tally.events += len(self.entries)
+        tally.refusals.update(self._refusals)
         for draft in self._rooms.values():
+            tally.deliveries += len(draft.lines) * len(draft.room.live)
             self.hub.add_room(draft.room)
             draft.deliver()
             draft.call(self.hub.people_of(draft.room))

@@ -40,7 +40,7 @@ def origin_of(address: str | None) -> str | None:
     """Whose address that is: in IPv6 a network's, and None for this machine itself."""
     if address is None:
         return None
-    ip = _plain(ip_address(address))
+    ip = plain_address(ip_address(address))
     if ip.is_loopback:
         return None
     if isinstance(ip, IPv6Address):
@@ -48,8 +48,8 @@ def origin_of(address: str | None) -> str | None:
     return str(ip)
 
 
-def _plain(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """An IPv4 address that came in through IPv6 is still one."""
+def plain_address(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The address itself: one of IPv4 that came in through IPv6 is still one."""
     mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
     return mapped or ip
 

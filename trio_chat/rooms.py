@@ -29,6 +29,7 @@ from trio_chat.outbox import Format, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
 from trio_chat.roles import Access, Role, Verb, may
 from trio_chat.rules import refusal
+from trio_chat.tally import Tally
 from trio_chat.wire import SERVER
 
 NEWEST = 50
@@ -322,9 +323,10 @@ class Follower:
 class Hub:
     """The members and rooms of a server; `private`: those for two. `lost`: the devices
     without a connection that may come back, in the order in which they were lost; `has_lost`
-    wakes who waits for one."""
+    wakes who waits for one. `tally`: what has happened in it."""
 
     history: History
+    tally: Tally = field(factory=Tally, init=False)
     members: dict[Name, Member] = field(factory=dict, init=False)
     lost: dict[Device, None] = field(factory=dict, init=False)
     has_lost: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)

@@ -191,12 +191,16 @@ class Sequencer:
             batch = draft(known, None)
             if not batch.entries and not batch.changes:
                 return batch
+            began = trio.current_time()
             try:
                 found = await self.history.append(batch.entries, batch.changes)
             except NotStored as failure:
                 log.warning("not stored", extra={"error": str(failure)})
                 known.update(await self._find(batch.entries))
                 return draft(known, failure)
+            tally = self.hub.tally
+            tally.commit_seconds.add(trio.current_time() - began)
+            tally.batch_events.add(len(batch.entries))
             if not found:
                 return batch
             known.update(found)

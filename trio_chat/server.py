@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 
 import trio
@@ -10,7 +11,7 @@ from attrs import define, evolve, field, frozen
 from trio_chat.doors.front import Front, address_of
 from trio_chat.doors.sites import Sites
 from trio_chat.doors.tcp import listen, serve
-from trio_chat.doors.web import Web
+from trio_chat.doors.web import House, Network, Web
 from trio_chat.errors import NoRoom
 from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
@@ -19,7 +20,11 @@ from trio_chat.outbox import Outbox
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
 from trio_chat.session import CLOSE_WITHIN, Arrival, Session, Settings, hang_up
+from trio_chat.tally import Vitals
 from trio_chat.wire import SERVER
+
+LAG_EVERY = 2.0
+"""Seconds between two looks at how late the loop is."""
 
 GRACE = 3.0
 """Seconds that the sessions have for their last words when the server closes; with the
@@ -58,12 +63,14 @@ class Doorstep:
 class Server:
     """One chat server over `history`, which is opened before and closed after.
 
-    `sites`: the pages that browsers may come from.
+    `sites`: the pages that browsers may come from; `scrapers`: the networks besides this
+    machine from which metrics may be read.
     """
 
     history: History
     settings: Settings = field(factory=Settings)
     sites: Sites = field(factory=Sites)
+    scrapers: Collection[Network] = ()
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
     _front: Front = field(init=False)
@@ -78,8 +85,8 @@ class Server:
         self._gate = Gate(most, self.settings.per_address)
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
-        web = Web(self._converse, self.sites, self._closing.is_set)
-        self._front = Front(self._converse, web)
+        house = House(self._converse, self._closing.is_set, self.vitals)
+        self._front = Front(self._converse, Web(house, self.sites, self.scrapers))
 
     def close(self) -> None:
         """Begin to close: nobody new comes in, whoever is there hears a goodbye."""
@@ -105,6 +112,7 @@ class Server:
             house.start_soon(self._sequencer.see_off_the_lost)
             house.start_soon(self._sequencer.keep_what_is_read)
             house.start_soon(self.history.maintain)
+            house.start_soon(self._watch_lag)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as doors:
                     wait = self._gate.wait_for_time
@@ -127,12 +135,34 @@ class Server:
                 await self._front.answer(stream)
         except NoRoom as refusal:
             log.info("turned away", extra={"code": refusal.code, "address": address})
+            self._hub.tally.refusals[refusal.code] += 1
             with self._gate.turning_away():
                 await _turn_away(stream, refusal)
         except Exception:
             log.exception("bug: a connection died")
         finally:
             await trio.aclose_forcefully(stream)
+
+    def vitals(self) -> Vitals:
+        """How the server is doing."""
+        outboxes = [session.outbox for session in self._sessions]
+        return Vitals(
+            connections=self._gate.inside,
+            sessions=len(outboxes),
+            members=len(self._hub.members),
+            rooms=len(self._hub.rooms),
+            private_rooms=len(self._hub.private),
+            behind=sum(len(outbox.behind) for outbox in outboxes),
+            outbox_bytes=sum(outbox.queued_bytes for outbox in outboxes),
+            tally=self._hub.tally,
+        )
+
+    async def _watch_lag(self) -> None:
+        """Note how late one wakes up who wants to at a certain time, until cancelled."""
+        while True:
+            due = trio.current_time() + LAG_EVERY
+            await trio.sleep_until(due)
+            self._hub.tally.lag_seconds.add(trio.current_time() - due)
 
     async def _converse(
         self, stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival

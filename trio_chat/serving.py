@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from trio_chat import config
 from trio_chat.client.chat import DEFAULT_PORT
 from trio_chat.config import HISTORY_FILE, HOST, PROGRAM, VERSION, Address, Age, Flag
 from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
+from trio_chat.doors.web import Network
 from trio_chat.errors import SetupError
 from trio_chat.gate import EACH
 from trio_chat.history import History
@@ -55,6 +57,10 @@ app = App(group_parameters="Options")
 
 def _read_origin(_type: object, tokens: Sequence[Token]) -> Origin:
     return parse_origin(tokens[0].value)
+
+
+def _read_network(_type: object, tokens: Sequence[Token]) -> Network:
+    return ip_network(tokens[0].value, strict=False)
 
 
 def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
@@ -103,6 +109,10 @@ async def serve(
         tuple[Annotated[Origin, Parameter(converter=_read_origin)], ...],
         Parameter(show_default="this machine's", negative=""),
     ] = (),
+    metrics_host: Annotated[
+        tuple[Annotated[Network, Parameter(converter=_read_network)], ...],
+        Parameter(show_default="this machine", negative=""),
+    ] = (),
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM.
 
@@ -132,6 +142,8 @@ async def serve(
     allow_origin
         Where browsers find the page if not at this machine's own address or name, as in
         https://chat.example.org; may be given more than once.
+    metrics_host
+        An address or network that may read /metrics, too, as in 10.0.0.0/24.
     """
     folder = None if no_history else data or config.data_path()
     if folder is None and (retain or retain_events):
@@ -144,7 +156,7 @@ async def serve(
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
         sites = Sites(allow_origin, machine_names() | {host})
-        server = Server(history, settings, sites)
+        server = Server(history, settings, sites, metrics_host)
         await _serve_until_signalled(server, host, port, place)
 
 

@@ -214,6 +214,7 @@ class Session:
             return self._farewell
         if self._device is None:
             self.outbox.ending = errors.NoHello.code
+            self.hub.tally.refusals[errors.NoHello.code] += 1
             return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
         self._fell_silent = True
         self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
@@ -361,6 +362,7 @@ class Session:
         self.outbox.answer(self._encode(Marked(room.name, read, request.id)))
 
     async def _reply_to(self, error: WireError | Refused) -> None:
+        self.hub.tally.refusals[error.code] += 1
         await self._catch_up()
         reply = Error(error.code, str(error), error.id, error.retry)
         self.outbox.answer(self._encode(reply))

@@ -1,10 +1,11 @@
 """The door for browsers and HTTP: the page, the WebSocket, and what operators look at."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from trio_chat.doors.assets import Asset, give, load_assets
 from trio_chat.doors.http import Exchange, HttpRequest, HttpResponse, NotServed
@@ -12,8 +13,10 @@ from trio_chat.doors.sites import Sites
 from trio_chat.doors.stream import direct_write
 from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
 from trio_chat.errors import LinkLost
+from trio_chat.gate import plain_address
 from trio_chat.outbox import Outbox
 from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, STUCK, Arrival, hang_up
+from trio_chat.tally import Vitals
 
 Converse = Callable[[trio.abc.Stream, Outbox, Arrival], Awaitable[None]]
 """Serves a connection that carries messages to its end; must not raise."""
@@ -22,13 +25,28 @@ LOOK = ("GET", "HEAD")
 """The methods that change nothing."""
 
 
-@define(eq=False)
-class Web:
-    """Answers requests. `is_draining`: is the server closing?"""
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+"""What a proxy adds: who asks is not the one that is connected."""
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen
+class House:
+    """What a server shows to those who ask over HTTP. `is_draining`: is it closing?"""
 
     converse: Converse
-    sites: Sites
     is_draining: Callable[[], bool]
+    vitals: Callable[[], Vitals]
+
+
+@define(eq=False)
+class Web:
+    """Answers requests. `scrapers`: who may read metrics, besides this machine."""
+
+    house: House
+    sites: Sites
+    scrapers: Collection[Network]
     _assets: Mapping[str, Asset] = field(factory=load_assets, init=False)
 
     async def answer(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
@@ -40,14 +58,14 @@ class Web:
             if request.path == "/ws":
                 await self._open_websocket(stream, exchange, request, arrival)
                 return
-            response = self._respond(request)
+            response = self._respond(request, arrival)
         except NotServed as no:
             response = no.response
         except LinkLost:
             return
         await _tell(stream, exchange.encode(response))
 
-    def _respond(self, request: HttpRequest) -> HttpResponse:
+    def _respond(self, request: HttpRequest, arrival: Arrival) -> HttpResponse:
         if request.method not in LOOK:
             allowed = ", ".join(LOOK)
             raise NotServed(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
@@ -55,12 +73,28 @@ class Web:
             return give(asset, request)
         if request.path == "/healthz":
             return self._health()
+        if request.path == "/metrics":
+            return self._metrics(request, arrival.address)
         raise NotServed(HTTPStatus.NOT_FOUND, "there is nothing here")
 
     def _health(self) -> HttpResponse:
-        if self.is_draining():
+        if self.house.is_draining():
             return HttpResponse(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
         return HttpResponse(HTTPStatus.OK, b"ready\n")
+
+    def _metrics(self, request: HttpRequest, address: str | None) -> HttpResponse:
+        if any(name in request.headers for name in FORWARDED) or not self._may_read(address):
+            text = "metrics are for this machine only; --metrics-host allows another"
+            raise NotServed(HTTPStatus.FORBIDDEN, text)
+        from trio_chat.doors.metrics import show  # noqa: PLC0415 # takes 90 ms, once
+
+        return show(self.house.vitals())
+
+    def _may_read(self, address: str | None) -> bool:
+        if address is None:
+            return True  # over memory
+        ip = plain_address(ip_address(address))
+        return ip.is_loopback or any(ip in network for network in self.scrapers)
 
     async def _open_websocket(
         self,
@@ -75,7 +109,7 @@ class Web:
         outbox = Outbox(direct_write(stream), text_frames)
         frames = Frames(connection)
         lines = frames.feed(exchange.trailing)
-        await self.converse(
+        await self.house.converse(
             FrameStream(stream, outbox, frames), outbox, evolve(arrival, heard=lines)
         )
 
