@@ -19,6 +19,7 @@ ENDS_LINK = {
     "hello_first",
     "bad_version",
     "name_taken",
+    "wrong_password",
     "server_full",
     "too_many_connections",
 }

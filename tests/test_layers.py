@@ -11,12 +11,13 @@ PACKAGE = Path(trio_chat.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"names", "framing"},
+    {"names", "framing", "secret"},
     {"pairs"},
     {"messages"},
     {"wire"},
     {"tally", "schema", "roles", "pacing", "failures"},
-    {"rules", "tokens"},
+    {"rules", "tokens", "passwords"},
+    {"hashing"},
     {"charter"},
     {"history"},
     {"history.words", "history.file", "history.thread", "outbox", "gate"},
@@ -83,6 +84,8 @@ NO_IO = {
     "tally",
     "failures",
     "tokens",
+    "passwords",
+    "secret",
     "doors.tongue",
     "doors.http",
     "doors.assets",
@@ -106,6 +109,7 @@ ONLY_IN = {
     "cattrs": {"wire"},
     "orjson": {"wire"},
     "precis_i18n": {"names"},
+    "argon2": {"passwords"},
     "confusable_homoglyphs": {"names"},
     "sqlite3": {
         "client.journal",

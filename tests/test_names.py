@@ -159,6 +159,8 @@ NAMES = st.text(
 ).filter(is_name) | st.from_regex(r"\A[a-zA-Z][a-zA-Z0-9_-]{0,31}\Z")
 """Texts that are names; of letters only, or next to none would be."""
 
+skeleton(parse_name("ü"))  # imports the tables, for which an example has no time
+
 SHAPE = re.compile(r"[^\W\d_][^\s,*?.!@:#$&+~%/\\'\"`<>()\[\]{}|;=^\x00-\x20\x7f-\xa0]*")
 
 

@@ -115,6 +115,25 @@ class NameTaken(Refused):
     ends_link = True
 
 
+class WrongPassword(Refused):
+    """The name is somebody's, and the password is not theirs."""
+
+    code = "wrong_password"
+    ends_link = True
+
+
+class BadPassword(Refused):
+    """That can't be anybody's password."""
+
+    code = "bad_password"
+
+
+class TryLater(Refused):
+    """Not now: there were too many failures, or there are too many others."""
+
+    code = "try_later"
+
+
 class NotInRoom(Refused):
     """One has to join a room before speaking in it or leaving it."""
 
