@@ -109,8 +109,9 @@ async def running(history: History) -> AsyncIterator[House]:
     hub = Hub(history)
     await hub.open(trio.current_time())
     sequencer = Sequencer(hub, history, lambda: clock[0])
+    decide = sequencer.run  # may start late: what is submitted before waits in the inbox
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sequencer.run)
+        nursery.start_soon(decide)
         yield House(history, hub, sequencer, clock)
         nursery.cancel_scope.cancel()
 
