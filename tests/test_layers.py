@@ -59,6 +59,7 @@ LAYERS = [
     {"doctor"},
     {""},
     {"ending"},
+    {"asking"},
     {"serving", "talking", "upkeep"},
     {"programs"},
     {"bench.command"},
@@ -102,7 +103,16 @@ NO_IO = {
 }
 IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "random"}
 
-COMMAND_LINE = {"ending", "serving", "talking", "programs", "upkeep", "bench.command", "cli"}
+COMMAND_LINE = {
+    "ending",
+    "asking",
+    "serving",
+    "talking",
+    "programs",
+    "upkeep",
+    "bench.command",
+    "cli",
+}
 """The modules that know of commands and options."""
 
 ONLY_IN = {
