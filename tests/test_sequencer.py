@@ -84,7 +84,7 @@ class House:
             page, more = await outbox.behind[0].next_page()
             data += page
             if not more:
-                outbox.behind.popleft()
+                outbox.behind.pop(0)
         return [CLIENT.decode(line) for line in data.splitlines()]
 
 

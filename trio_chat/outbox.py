@@ -8,7 +8,6 @@ without a task switch: 5 µs for a delivery instead of 26 (one message at a time
 members). Only what the kernel did not take goes through the channel.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -57,7 +56,7 @@ class Outbox:
     write: Callable[[bytes], int] | None = None
     format: Format = json_lines
     ending: str | None = field(default=None, init=False)
-    behind: deque[Backlog] = field(factory=deque, init=False)
+    behind: list[Backlog] = field(factory=list, init=False)  # an empty deque takes 600 bytes
     _queued: int = field(default=0, init=False)
     _slots: int = field(default=0, init=False)
     _is_idle: bool = field(default=False, init=False)
@@ -66,7 +65,7 @@ class Outbox:
     _is_closed: bool = field(default=False, init=False)
     _send: trio.MemorySendChannel[bytes | memoryview] = field(init=False)
     _receive: trio.MemoryReceiveChannel[bytes | memoryview] = field(init=False)
-    _has_space: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    _has_space: trio.lowlevel.ParkingLot | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         # Events stop at SLOTS. Beyond them there is room for what the reader has under
@@ -126,6 +125,7 @@ class Outbox:
         """Wait until there is space; this is what slows down a peer that asks much and
         reads little."""
         while self.is_full and not self._is_closed:
+            self._has_space = self._has_space or trio.lowlevel.ParkingLot()
             await self._has_space.park()
 
     def fall_behind(self, backlog: Backlog) -> None:
@@ -138,9 +138,9 @@ class Outbox:
         """For the writer: the first of those behind has had a page; it is the next one's
         turn, so that a long replay does not hold up the other rooms."""
         if is_done:
-            self.behind.popleft()
+            self.behind.pop(0)
         else:
-            self.behind.rotate(-1)
+            self.behind.append(self.behind.pop(0))
         self._wake_waiters()
 
     def close(self, last_word: bytes = b"") -> None:
@@ -154,7 +154,8 @@ class Outbox:
         may belong to somebody else right after."""
         self._is_closed, self._at_once = True, None
         self._send.close()
-        self._has_space.unpark_all()
+        if self._has_space is not None:
+            self._has_space.unpark_all()
 
     async def take(self) -> bytes | None:
         """For the writer: all that is queued, when there is something; None at the end.
@@ -182,7 +183,7 @@ class Outbox:
         self._wake_waiters()
 
     def _wake_waiters(self) -> None:
-        if not self.is_full:
+        if self._has_space is not None and not self.is_full:
             self._has_space.unpark_all()
 
     def _queue_up(self, data: bytes) -> None:

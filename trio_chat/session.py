@@ -147,7 +147,7 @@ class Session:
     _strange_lines: int = field(default=0, init=False)
     _strange_bytes: int = field(default=0, init=False)
     _pace: Pace = field(init=False)
-    _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _life: trio.CancelScope | None = field(default=None, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _device: Device | None = field(default=None, init=False)
     _fell_silent: bool = field(default=False, init=False)
@@ -166,10 +166,10 @@ class Session:
     async def run(self) -> None:
         """Serve the connection to its end."""
         try:
-            with self._life:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._deliver)
-                    await self._listen()
+            async with trio.open_nursery() as nursery:
+                self._life = nursery.cancel_scope
+                nursery.start_soon(self._deliver)
+                await self._listen()
         except* LinkLost as lost:
             self._note("link lost", why=str(lost.exceptions[0]))
         except* Exception:
@@ -185,6 +185,7 @@ class Session:
     def cut_off(self, why: str) -> None:
         """End at once, without a word."""
         self.outbox.cut()
+        assert self._life is not None, "who is in has a connection that runs"
         self._life.cancel(reason=why)
 
     def _lose(self, device: Device) -> None:

@@ -3,7 +3,6 @@
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import trio
 from attrs import define
@@ -41,49 +40,40 @@ async def serve(
     wait: Wait = trio.lowlevel.checkpoint,
 ) -> None:
     """Serve until cancelled; connections are answered in `sessions` and may last longer."""
-    await trio.serve_listeners(
-        partial(_answer_door, answer),
-        [_Unhurried(listener, wait) for listener in listeners],
-        handler_nursery=sessions,
-    )
+    doors = [_Door(listener, wait) for listener in listeners]
+    await trio.serve_listeners(answer, doors, handler_nursery=sessions)
 
 
 @define(eq=False)
-class _Unhurried(trio.abc.Listener[trio.SocketStream]):
-    """A listener that waits before it accepts."""
+class _Door(trio.abc.Listener[TcpStream]):
+    """A listener that waits before it accepts, and sets up what it has accepted."""
 
     listener: trio.SocketListener
     wait: Wait
 
-    async def accept(self) -> trio.SocketStream:
-        await self.wait()
-        return await self.listener.accept()
+    async def accept(self) -> TcpStream:
+        while True:
+            await self.wait()
+            stream = lean(await self.listener.accept())
+            try:
+                _set_options(stream.socket)
+            except OSError:
+                stream.close()  # gone before it was let in
+            else:
+                return stream
 
     async def aclose(self) -> None:
         await self.listener.aclose()
 
 
-async def _answer_door(answer: Answer, stream: trio.SocketStream) -> None:
-    try:
-        _set_options(stream)
-    except OSError:
-        await trio.aclose_forcefully(stream)  # gone before it was let in
-        return
-    plain = lean(stream)
-    try:
-        await answer(plain)
-    finally:
-        plain.close()
-
-
-def _set_options(stream: trio.SocketStream) -> None:
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def _set_options(made: socket.socket) -> None:
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":
         tcp = socket.IPPROTO_TCP
-        stream.setsockopt(tcp, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-        stream.setsockopt(tcp, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-        stream.setsockopt(tcp, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        made.setsockopt(tcp, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        made.setsockopt(tcp, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+        made.setsockopt(tcp, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
         # Keepalive rests while data is unacknowledged; this does not.
         patience = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES
-        stream.setsockopt(tcp, socket.TCP_USER_TIMEOUT, patience * 1000)
+        made.setsockopt(tcp, socket.TCP_USER_TIMEOUT, patience * 1000)
