@@ -13,7 +13,7 @@ from trio_chat.client import clean as display
 from trio_chat.client.clean import clean
 from trio_chat.errors import BadName
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import ID_CHARS, RoomInfo, RoomList
+from trio_chat.messages import ID_CHARS, MAX_INT, RoomInfo, RoomList
 from trio_chat.names import (
     MARKS,
     NAME_BYTES,
@@ -26,7 +26,7 @@ from trio_chat.names import (
     skeleton,
 )
 from trio_chat.questions import LISTED
-from trio_chat.wire import MAX_INT, SERVER
+from trio_chat.wire import SERVER
 
 GOOD = [
     ("one letter", "a", "a"),

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from trio_chat.errors import WireError
-from trio_chat.messages import Reply, Request
+from trio_chat.messages import MAX_INT, Reply, Request
 from trio_chat.schema import GOLDEN, MESSAGES, PARTS, golden_line, schema
 from trio_chat.session import Settings
-from trio_chat.wire import CLIENT, MAX_INT, SERVER, tag
+from trio_chat.wire import CLIENT, SERVER, tag
 
 SCHEMA: dict[str, Any] = json.loads(json.dumps(schema()))
 DEFS: dict[str, Any] = SCHEMA["$defs"]

@@ -17,6 +17,7 @@ from trio_chat.errors import BadFields, NotJson, UnknownType, WireError
 from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import (
     ID_CHARS,
+    MAX_INT,
     Error,
     Event,
     Hello,
@@ -30,7 +31,7 @@ from trio_chat.messages import (
     Say,
     Welcome,
 )
-from trio_chat.wire import CLIENT, MAX_INT, SERVER, Codec, page_line, tag
+from trio_chat.wire import CLIENT, SERVER, Codec, page_line, tag
 
 AT = datetime(2026, 11, 20, 18, 0, 0, 123_000, tzinfo=UTC)
 

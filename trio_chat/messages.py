@@ -22,6 +22,9 @@ from attrs import field, frozen
 VERSION = 1
 """The version of the protocol."""
 
+MAX_INT = 2**53
+"""The largest integer that every JSON reader holds exactly (RFC 8259, section 6)."""
+
 ID_CHARS = 64
 """The longest id: room for a UUID and a prefix."""
 

@@ -41,10 +41,10 @@ from trio_chat.errors import (
     WireError,
 )
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import Ack, Members, Page, RoomList
+from trio_chat.messages import MAX_INT, Ack, Members, Page, RoomList
 from trio_chat.names import NAME_CHARS, parse_name
 from trio_chat.talking import tell_state
-from trio_chat.wire import MAX_INT, SERVER
+from trio_chat.wire import SERVER
 
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from trio_chat.messages import (
+    MAX_INT,
     VERSION,
     Ack,
     Appoint,
@@ -57,7 +58,7 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
-from trio_chat.wire import CLIENT, MAX_INT, SERVER, tag
+from trio_chat.wire import CLIENT, SERVER, tag
 
 Schema = dict[str, object]
 
