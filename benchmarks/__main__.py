@@ -6,8 +6,19 @@ import sys
 import time
 from collections.abc import Sequence
 
+import trio
+
+from benchmarks import micro
 from benchmarks.cases import CASES, OURS_ONLY, START, Case
-from benchmarks.document import PAGE, RESULTS, goals, medians, ratios, write_document
+from benchmarks.document import (
+    PAGE,
+    RESULTS,
+    goals,
+    medians,
+    parts,
+    ratios,
+    write_document,
+)
 from benchmarks.measure import Failed, run
 from benchmarks.results import Results
 from benchmarks.rivals import OURS, RIVALS, Rival
@@ -15,8 +26,11 @@ from benchmarks.start import measure_starts
 from trio_chat import config
 from trio_chat.bench.report import Report
 
-FULL, QUICK = (3, 3.0), (1, 1.0)
-"""How many rounds, and seconds of each run."""
+FULL, QUICK = (3, 2.0), (1, 0.5)
+"""How many rounds, and seconds of each run: twenty minutes for all of them."""
+
+PARTS = "parts"
+"""What the micro-benchmarks are called on the command line."""
 
 OURS_FAILED, NOT_ALL_RUN, INTERRUPTED = 1, 3, 130
 """Exit statuses: a run of ours came to nothing; one of another server did, or it is not
@@ -26,6 +40,10 @@ here; Ctrl-C."""
 def main() -> int:
     """Do what the command line asks for."""
     options = _parse(sys.argv[1:])
+    if options.missing:
+        packages = {rival.package for rival in RIVALS if rival.program and rival.missing}
+        print(*sorted(packages))
+        return 0
     if options.rewrite:
         write_document(Results.load(RESULTS))
         return 0
@@ -41,12 +59,15 @@ def main() -> int:
     cases = [case for case in (*CASES, *OURS_ONLY) if _is_chosen(case.name, options.cases)]
     rounds, seconds = QUICK if options.quick else FULL
     failed = _measure(rivals, cases, rounds, seconds, results)
+    for rival in _only_ours(rivals):
+        if _is_chosen(START.key, options.cases):
+            measure_starts(rival, rounds, results)
+        if _is_chosen(PARTS, options.cases):
+            results.parts = trio.run(micro.measure)
     results.facts["minutes"] = f"{(time.monotonic() - began) / 60:.0f}"
     results.facts["rounds"], results.facts["seconds"] = str(rounds), f"{seconds:g}"
-    if _is_chosen(START.key, options.cases):
-        for rival in _only_ours(rivals):
-            measure_starts(rival, rounds, results)
-    for title, table in (("Medians", medians), ("Ratios", ratios), ("Goals", goals)):
+    tables = {"Medians": medians, "Ratios": ratios, "Goals": goals, "Parts": parts}
+    for title, table in tables.items():
         print(f"\n{title}\n\n{table(results)}")
     if options.write:
         write_document(results)
@@ -57,7 +78,7 @@ def main() -> int:
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [rival.name for rival in RIVALS]
-    cases = [*(case.name for case in (*CASES, *OURS_ONLY)), START.key]
+    cases = [*(case.name for case in (*CASES, *OURS_ONLY)), START.key, PARTS]
     parser.add_argument("rivals", nargs="*", help=f"only these of {' '.join(names)}")
     parser.add_argument(
         "--cases",
@@ -66,7 +87,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="CASE",
         help=f"only these of {' '.join(cases)}",
     )
-    parser.add_argument("--quick", action="store_true", help="one round of a second each")
+    parser.add_argument("--quick", action="store_true", help="one round of short runs")
     parser.add_argument(
         "--write", action="store_true", help=f"write docs/{PAGE.name} and its plot"
     )
@@ -74,6 +95,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "--rewrite",
         action="store_true",
         help="write them again from the figures of the last time",
+    )
+    parser.add_argument(
+        "--missing", action="store_true", help="print which of Debian's packages are not here"
     )
     options = parser.parse_args(words)
     for name in options.rivals:
@@ -107,7 +131,7 @@ def _measure(
     them; returns the names of those of which a run came to nothing."""
     failed = set()
     for number in range(rounds):
-        for case in cases:
+        for case in [case for case in cases if not (case.once and number)]:
             for rival in rivals if case in CASES else _only_ours(rivals):
                 what = f"round {number + 1} of {rounds}, {case.name}, {rival.name}"
                 try:

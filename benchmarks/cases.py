@@ -27,11 +27,13 @@ class Column:
 
 @frozen
 class Case:
-    """A load, called `name` on the command line; `plan` makes it for so many seconds."""
+    """A load, called `name` on the command line; `plan` makes it for so many seconds. `once`:
+    its figures hardly move from one round to the next."""
 
     name: str
     plan: Callable[[float], Plan]
     columns: Sequence[Column]
+    once: bool = False
 
 
 def _cpu(report: Report) -> float | None:
@@ -92,12 +94,18 @@ CASES = [
         "idle",
         lambda _seconds: Plan(5000, 1, 500, rate=10, duration=IDLE_SECONDS),
         [Column("idle", "a connection, of 5,000", "KiB", _memory)],
+        once=True,
     ),
 ]
 
 COLUMNS = [column for case in CASES for column in case.columns]
 
 OURS_ONLY = [
+    Case(
+        "elsewhere",
+        lambda seconds: Plan(5000, 1, 50, duration=seconds),
+        [Column("elsewhere", "100, 64 in flight, and 4,900 in other rooms", "µs", _cpu)],
+    ),
     Case(
         "receive",
         lambda seconds: Plan(8, 8, 8, in_flight=512, duration=seconds),
@@ -116,6 +124,7 @@ OURS_ONLY = [
         "crowd",
         lambda _seconds: Plan(10_000, 1, rate=1, duration=CROWD_SECONDS, quiet=True),
         [Column("crowd", "a message to all of 10,000", "s", lambda r: r.latency.get(1.0))],
+        once=True,
     ),
 ]
 """What others were not asked to reach."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.cases import COLUMNS, OWN_COLUMNS
-from benchmarks.goals import GOALS
+from benchmarks.goals import GOALS, WHY
 from benchmarks.plot import draw
 from benchmarks.results import Results
 from benchmarks.rivals import OURS
@@ -34,6 +34,7 @@ def render(results: Results) -> str:
         medians=medians(results),
         ratios=ratios(results),
         goals=goals(results),
+        parts=parts(results),
         notes=notes(results),
     )
 
@@ -71,11 +72,22 @@ def ratios(results: Results) -> str:
 def goals(results: Results) -> str:
     """What was to be reached, and what was."""
     rows = [
-        [CASES[goal.column], goal.text + (" (nice to have)" if goal.is_aim else ""), verdict]
+        [
+            CASES[goal.column],
+            goal.text + (" (nice to have)" if goal.is_aim else ""),
+            verdict,
+            WHY.get(goal.column, "") if verdict.startswith("missed") else "",
+        ]
         for goal in GOALS
         if (verdict := goal.verdict(results))
     ]
-    return _table(["case", "goal", "median"], rows, rule="---")
+    return _table(["case", "goal", "median", "why missed"], rows, rule="---")
+
+
+def parts(results: Results) -> str:
+    """What the parts of a say cost."""
+    rows = [[part, f"{micros:.2f}"] for part, micros in results.parts.items()]
+    return _table(["", "µs"], rows)
 
 
 def notes(results: Results) -> str:

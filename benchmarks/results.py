@@ -39,12 +39,14 @@ def _facts() -> dict[str, str]:
 @define
 class Results:
     """`figures`: of each round, by the rival's name and the column's key. `notes`: what went
-    wrong, or is to be known, about a rival. `facts`: about the machine and the run."""
+    wrong, or is to be known, about a rival. `facts`: about the machine and the run. `parts`:
+    µs of CPU that single parts of ours take."""
 
     figures: dict[str, dict[str, list[float]]] = field(factory=dict)
     versions: dict[str, str] = field(factory=dict)
     notes: dict[str, list[str]] = field(factory=dict)
     facts: dict[str, str] = field(factory=_facts)
+    parts: dict[str, float] = field(factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,21 +1,26 @@
 """The comparison with other servers: how they are spoken to, and what is made of figures."""
 
+import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
-from benchmarks import measure
+from benchmarks import measure, micro
 from benchmarks.cases import CASES, COLUMNS, OWN_COLUMNS
 from benchmarks.dialects import Irc, Nats, Plain, Redis, WebSocket
 from benchmarks.document import render
-from benchmarks.goals import GOALS, Goal
+from benchmarks.goals import GOALS, WHY, Goal
 from benchmarks.measure import Failed
 from benchmarks.plot import draw
 from benchmarks.results import Results
 from benchmarks.rivals import RIVALS, Rival
 from trio_chat.bench.plan import Plan, text_of
 from trio_chat.bench.verify import Acks, Fault, Kind, Numbering, Passage, Reading
+from trio_chat.byhand import FIELDS_OF
+from trio_chat.messages import Say
 
 SIZE = 32
 TEXT = text_of(0, 0, SIZE)
@@ -155,6 +160,11 @@ def test_goals_are_about_what_is_measured() -> None:
         assert names >= {goal.ours, *goal.rivals}
 
 
+def test_whatever_is_missed_is_explained() -> None:
+    small = {"crowd", "elsewhere", "start-long"}  # nothing but what they are compared with
+    assert WHY.keys() == {goal.column for goal in GOALS} - small
+
+
 def test_results_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     some_results().save(path)
@@ -183,3 +193,45 @@ def test_a_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path:
     broken = Rival("broken", "", lambda _port, _folder: ["sh", "-c", "echo oh dear"])
     with pytest.raises(Failed, match="oh dear"):
         measure.run(broken, CASES[0].plan(0.1))
+
+
+# ---------------------------------------------------------------- single parts
+
+
+@pytest.fixture
+def micros(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], micro.Times]:
+    """Measures in a moment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(micro, "SECONDS", 0.02)
+    monkeypatch.setattr(micro, "BATCH_SECONDS", 0.001)
+    monkeypatch.setattr(micro, "FOLLOWERS", 10)
+    return lambda: trio.run(micro.measure)
+
+
+def test_every_part_is_measured_and_nothing_is_left(
+    micros: Callable[[], micro.Times], tmp_path: Path
+) -> None:
+    times = micros()
+    assert len(times) == 13
+    assert min(times.values()) > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_has_become_slower_is_found_by_its_cause(
+    micros: Callable[[], micro.Times], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = micros()
+
+    def slowly(say: object) -> dict[str, object]:
+        end = time.process_time() + 0.0005
+        while time.process_time() < end:
+            pass
+        return {"say": str(say)}
+
+    monkeypatch.setitem(FIELDS_OF, Say, slowly)
+    after = micros()
+    slower = {part for part in before if after[part] > before[part] + 400}
+    assert slower == {
+        "an event is encoded",
+        *(part for part in before if part.startswith("a say is ordered")),
+    }
