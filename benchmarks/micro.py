@@ -28,7 +28,7 @@ from trio_chat.history.thread import one_thread
 from trio_chat.messages import Ack, Event, Join, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
-from trio_chat.rooms import Device, Follower, Hub, Member, Room
+from trio_chat.rooms import Device, Follower, Hub, Member, Proof, Room
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import CLIENT, SERVER
 
@@ -227,7 +227,7 @@ class Speaker:
     def __attrs_post_init__(self) -> None:
         self.sequencer = Sequencer(self.hub, self.hub.history)
         name = Name(f"alice{self.count}")
-        self.device, _ = self.hub.enter(name, None, Nobody(Outbox(len)))
+        self.device, _ = self.hub.enter(name, Nobody(Outbox(len)), Proof())
 
     async def speak(self) -> None:
         """Say them, and wait until they are acked."""

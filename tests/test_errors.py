@@ -13,6 +13,7 @@ CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass)]
 CODED = [cls for cls in CLASSES if issubclass(cls, ChatError) and "code" in vars(cls)]
 
 ENDS_LINK = {
+    "account_needed",
     "bad_frame",
     "too_long",
     "no_hello",

@@ -30,6 +30,7 @@ LAYERS = [
     {"drafts"},
     {"batch"},
     {"sequencer"},
+    {"reception"},
     {"session"},
     {"doors", "doors.tongue", "doors.stream", "doors.http"},
     {"doors.tcp", "doors.sites", "doors.assets", "doors.websocket", "doors.metrics"},

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_chat.charter import Identity
 from trio_chat.errors import Banned, NoSuchRoom, Refused
 from trio_chat.framing import LineBuffer
-from trio_chat.history import History
+from trio_chat.history import Account, History
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.messages import (
@@ -40,7 +40,7 @@ from trio_chat.messages import History as Ask
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.questions import Asker, Question, answer
-from trio_chat.rooms import Device, Hub
+from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import CLIENT
 
@@ -67,9 +67,10 @@ class House:
     def enter(
         self, name: str, *, has_account: bool = False, is_operator: bool = False
     ) -> Device:
-        device, _ = self.hub.enter(Name(name), None, Line())
-        device.member.has_account = has_account
-        device.member.is_operator = is_operator
+        device, _ = self.hub.enter(Name(name), Line(), Proof())
+        if has_account or is_operator:
+            identity = device.member.identity
+            device.member.account = Account(identity, Name(name), name, None, is_operator)
         return device
 
     async def post(self, device: Device, *posts: Post) -> list[Reply]:
@@ -225,7 +226,7 @@ async def test_an_operator_may_do_everything_but_in_private(house: House) -> Non
 
 
 async def ask(house: House, device: Device, question: Question) -> list[Reply]:
-    lines = await answer(question, Asker(house.hub, device.member, house.clock[0]))
+    lines = await answer(question, Asker(house.hub, device, house.clock[0]))
     return [CLIENT.decode(line) for line in lines]
 
 

@@ -14,7 +14,7 @@ from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
-from trio_chat.rooms import Device, Hub
+from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, Sequencer, Submission
 from trio_chat.wire import CLIENT
 
@@ -60,7 +60,7 @@ class House:
     clock: list[datetime]
 
     def enter(self, name: str) -> Device:
-        device, _ = self.hub.enter(Name(name), None, Line())
+        device, _ = self.hub.enter(Name(name), Line(), Proof())
         return device
 
     def members(self) -> list[str]:

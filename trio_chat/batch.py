@@ -106,7 +106,9 @@ class Batch:
 
     def renew(self, device: Device) -> None:
         """Keep the token that `device` has been given to come back with."""
-        self.changes.append(Keep(device.id, device.member.identity, device.name, device.token))
+        identity = device.member.identity
+        keep = Keep(device.id, identity, device.name, device.token, device.client, self.now)
+        self.changes.append(keep)
 
     def depart(self, device: Device) -> None:
         """Draft the leaves of a device whose connection is lost."""
@@ -160,6 +162,8 @@ class Batch:
             if self._say_on(device, post):
                 return
         draft = self._find(member, post.room)
+        if device.scope is not None and (verb := rules.verb_of(post)) is not None:
+            device.require(verb, draft.room.name)
         target = self._revisions.target(draft.room.name, post)
         seen = (
             rules.NOTHING if target is None else target.seen_by(member.identity, draft.charter)
@@ -304,6 +308,7 @@ class Batch:
             rooms_in_all=len(hub.rooms) + self._new_rooms,
             private_begun=member.begun + self._new_rooms if is_new and room.is_private else 0,
             private_in_all=len(hub.private) + self._new_rooms,
+            looks_like=hub.look_alike(room.name) if is_new and not room.is_private else None,
         )
 
     def _role(self, draft: RoomDraft, member: Member) -> Role:

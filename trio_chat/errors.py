@@ -122,6 +122,19 @@ class WrongPassword(Refused):
     ends_link = True
 
 
+class PasswordNeeded(Refused):
+    """The name is somebody's own: whose it is, has a password or a token."""
+
+    code = "password_needed"
+
+
+class AccountNeeded(Refused):
+    """There are no guests here: one needs a name that is registered."""
+
+    code = "account_needed"
+    ends_link = True
+
+
 class BadPassword(Refused):
     """That can't be anybody's password."""
 

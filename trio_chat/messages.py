@@ -232,7 +232,7 @@ class Hello:
     folded. The letters may be of any script in everyday use, but only of one.
     `v`: the version of the protocol that the client speaks.
     `token`: that of the last welcome; it proves that one comes back under one's own name.
-    `password`: for names that are registered; none can be yet.
+    `password`: for a name that is registered, from a device that has no token yet.
     `client`: the name and version of the program, for the server's log.
     """
 
@@ -304,6 +304,33 @@ class Search:
 
 
 @frozen
+class Register:
+    """Make the name that one has one's own; or, with the `old` one, change the password.
+
+    `password`: 8 characters at least, 1024 bytes at most.
+    """
+
+    password: str = field(repr=False)
+    old: str | None = field(default=None, repr=False)
+    id: Id | None = None
+
+
+@frozen
+class Devices:
+    """With which devices can somebody come in under one's name?"""
+
+    id: Id | None = None
+
+
+@frozen
+class Revoke:
+    """Throw out a device of one's own, which can't come back but with the password."""
+
+    device: str
+    id: Id | None = None
+
+
+@frozen
 class Ping:
     """Is anybody there? A client that has pinged once is expected to go on: one that is
     then silent for 45 s counts as lost."""
@@ -331,6 +358,9 @@ Request = (
     | Rooms
     | Read
     | Search
+    | Register
+    | Devices
+    | Revoke
     | Ping
 )
 """What a client may send."""
@@ -386,6 +416,7 @@ class Welcome:
     compared. `token`: proof for coming back under this name. `epoch`: names this history;
     where it is not the one that a client knows, its cursors are void. `rooms`: the rooms
     that this person is in, and its private ones: the newest of them, if they are many.
+    `account`: the name is registered, and one's own.
     """
 
     v: int
@@ -396,6 +427,7 @@ class Welcome:
     limits: Limits
     rooms: tuple[RoomState, ...] = ()
     id: Id | None = None
+    account: bool = False
 
 
 @frozen
@@ -527,6 +559,33 @@ class Called:
 
 
 @frozen
+class DeviceInfo:
+    """A device: what it has said it is, since when, and is it `here`, or even the one that
+    asks?"""
+
+    device: str
+    client: str | None
+    since: datetime
+    here: bool = False
+    this: bool = False
+
+
+@frozen
+class DeviceList:
+    """The answer to `Devices`."""
+
+    devices: tuple[DeviceInfo, ...]
+    id: Id | None = None
+
+
+@frozen
+class Done:
+    """The answer to `Register` and `Revoke`: it is done, and stored."""
+
+    id: Id | None = None
+
+
+@frozen
 class Pong:
     """The answer to `Ping`."""
 
@@ -564,6 +623,8 @@ Reply = (
     | Marked
     | Found
     | Called
+    | DeviceList
+    | Done
     | Pong
     | Error
     | Goodbye

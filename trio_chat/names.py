@@ -195,11 +195,11 @@ def _prototypes() -> dict[str, str]:
 
 
 RESERVED = frozenset(
-    "abuse admin administrator all anonymous bot botserv"  # noqa: SIM905 # can be read
-    " channel chanserv everybody everyone global guest help helpserv here host hostmaster"
-    " hostserv me memoserv mod moderator nickserv nobody null oper operator operserv owner"
-    " postmaster root saslserv security server service services statserv support sysop"
-    " system trio-chat trio_chat webmaster you".split()
+    "abuse admin administrator all anonymous botserv"  # noqa: SIM905 # can be read
+    " channel chanserv everybody everyone global help helpserv here host hostmaster hostserv"
+    " memoserv moderator nickserv nobody null oper operator operserv postmaster root saslserv"
+    " security server service services statserv support sysop system trio-chat trio_chat"
+    " webmaster".split()
 )
 """What no person can be called: words for all who are here, for who is in charge, for the
 server and its parts, and the service names of IRC networks. Rooms may."""

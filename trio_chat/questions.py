@@ -31,7 +31,7 @@ from trio_chat.messages import (
 )
 from trio_chat.pairs import partner
 from trio_chat.roles import Access, Role, Verb
-from trio_chat.rooms import Hub, Member, Room
+from trio_chat.rooms import Device, Hub, Member, Room
 from trio_chat.wire import CLIENT, SERVER, page_line
 
 T = TypeVar("T")
@@ -57,12 +57,25 @@ class Asker:
     """Who asks, and when."""
 
     hub: Hub
-    member: Member
+    device: Device
     now: datetime
 
-    def find(self, room: str, verb: Verb) -> Room:
+    @property
+    def member(self) -> Member:
+        """Whose device it is."""
+        return self.device.member
+
+    def find(self, raw: str, verb: Verb) -> Room:
         """The room that is meant. Raises what refuses it."""
-        return self.hub.find_room(self.member, room, verb, self.now)
+        room = self.hub.find_room(self.member, raw, verb, self.now)
+        self.device.require(verb, room.name)
+        return room
+
+    def visible(self, verb: Verb) -> Sequence[Room]:
+        """The rooms in which something may be done."""
+        scope = self.device.scope
+        rooms = self.hub.visible(self.member, verb, self.now)
+        return [room for room in rooms if scope is None or scope.permits(verb, room.name)]
 
 
 async def answer(question: Question, asker: Asker) -> list[bytes]:
@@ -151,7 +164,7 @@ def _room_list(question: Rooms, asker: Asker) -> list[bytes]:
             room.head,
             _ACCESS[room.access],
         )
-        for room in asker.hub.visible(asker.member, Verb.SEE, asker.now)
+        for room in asker.visible(Verb.SEE)
     ]
     return [
         SERVER.encode(RoomList(tuple(some), more, question.id))
@@ -172,7 +185,7 @@ async def _search(question: Search, asker: Asker) -> Found:
     if not wanted:
         raise BadFields("there is no word to search for @ search.words")
     if question.room is None:
-        rooms = asker.hub.visible(asker.member, Verb.SEARCH, asker.now)
+        rooms = asker.visible(Verb.SEARCH)
     else:
         rooms = [asker.find(question.room, Verb.SEARCH)]
     limit = max(1, min(question.limit, HITS))

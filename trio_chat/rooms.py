@@ -10,26 +10,32 @@ Nothing here waits, but for the reading of pages. A trio task can only be interr
 an `await`, so each method is one step for everybody else: no lock, and one order.
 """
 
-import hashlib
-import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_chat.charter import OPEN, Charter, Identity
-from trio_chat.errors import NameTaken, NoSuchName, NoSuchRoom
-from trio_chat.history import DeviceId, History, Slice, Stay, Token
+from trio_chat.errors import (
+    BadName,
+    NameTaken,
+    NoSuchName,
+    NoSuchRoom,
+    NotAllowed,
+    PasswordNeeded,
+)
+from trio_chat.history import Account, DeviceId, History, Slice, Stay, Token
 from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
-from trio_chat.names import Name, parse_name
+from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import Format, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
 from trio_chat.roles import Access, Role, Verb, may
 from trio_chat.rules import refusal
 from trio_chat.tally import Tally
+from trio_chat.tokens import Scope, hash_token, make_token, proves
 from trio_chat.wire import SERVER
 
 NEWEST = 50
@@ -65,15 +71,24 @@ class Connection(Protocol):
 class Member:
     """Somebody with a name. `devices`: in the order in which they came. `read`: of each room
     the newest `seq` that has been read. `private`: the private rooms, in the order in which
-    they were begun. `has_account`: the name is its own. `is_operator`: of the server."""
+    they were begun. `account`: what makes the name its own, if it is."""
 
     name: Name
     identity: Identity
     read: dict[Name, int] = field(factory=dict)
-    has_account: bool = False
-    is_operator: bool = False
+    account: Account | None = None
     devices: dict["Device", None] = field(factory=dict, init=False)
     private: dict[Name, "Room"] = field(factory=dict, init=False)
+
+    @property
+    def has_account(self) -> bool:
+        """Is the name its own?"""
+        return self.account is not None
+
+    @property
+    def is_operator(self) -> bool:
+        """Of the server?"""
+        return self.account is not None and self.account.is_operator
 
     @property
     def begun(self) -> int:
@@ -105,7 +120,8 @@ class Member:
 class Device:
     """One of the ways in which a member is here: one connection, and then the next.
 
-    `token`: what proves that it comes back. `has_pinged`: it means to stay connected.
+    `token`: what proves that it comes back. `client`: what it has said it is. `scope`: what it
+    may do, if not all that its member may. `has_pinged`: it means to stay connected.
     `lost_at`: since when it has no connection, in trio's time. `is_gone`: it will not
     come back.
     """
@@ -114,6 +130,8 @@ class Device:
     member: Member
     connection: Connection
     token: Token
+    client: str | None = None
+    scope: Scope | None = None
     rooms: dict[Name, "Follower"] = field(factory=dict, init=False)
     has_pinged: bool = field(default=False, init=False)
     lost_at: float | None = field(default=None, init=False)
@@ -133,7 +151,13 @@ class Device:
     @property
     def is_remembered(self) -> bool:
         """Is its token stored, so that it can come back even after a restart?"""
-        return self.is_seen or bool(self.member.private)
+        is_known = self.is_seen or self.member.has_account or bool(self.member.private)
+        return is_known and self.scope is None
+
+    def require(self, verb: Verb, room: Name) -> None:
+        """Is it what its token is for? Raises `NotAllowed`."""
+        if self.scope is not None and not self.scope.permits(verb, room):
+            raise NotAllowed(f"this token is not for that in {room}")
 
     def tell(self, reply: Reply) -> None:
         """Send something that does no harm if it does not come: it is in the next welcome."""
@@ -319,6 +343,17 @@ class Follower:
         return await room.history.after(room.name, self.cursor, CATCH_UP_EVENTS)
 
 
+@frozen
+class Proof:
+    """What somebody has brought along: a `token`; whom that proves, by the history; the right
+    password. `client`: what it says it is."""
+
+    token: str | None = field(default=None, repr=False)
+    stay: Stay | None = None
+    has_password: bool = False
+    client: str | None = None
+
+
 @define(eq=False)
 class Hub:
     """The members and rooms of a server; `private`: those for two. `lost`: the devices
@@ -332,6 +367,8 @@ class Hub:
     has_lost: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
     rooms: dict[Name, Room] = field(factory=dict, init=False)
     private: dict[Name, Room] = field(factory=dict, init=False)
+    _looks: dict[str, Name] = field(factory=dict, init=False)  # of members, by skeleton
+    _room_looks: dict[str, Name] = field(factory=dict, init=False)
     _people: dict[Identity, Member] = field(factory=dict, init=False)
     _pairs: dict[Identity, dict[Identity, Room]] = field(factory=dict, init=False)
 
@@ -342,13 +379,31 @@ class Hub:
             room = Room(name, self.history, head.seq, head.at, head.topic, head.pair)
             room.charter = head.charter
             self.add_room(room)
+        self.know_accounts(await self.history.accounts())
         for stay in await self.history.stays():
             self._bring_back(stay, now)
 
+    async def keep_up(self) -> None:
+        """Learn of accounts that are added on the command line, until cancelled."""
+        while True:
+            self.know_accounts(await self.history.changed_accounts())
+
+    def know_accounts(self, accounts: Iterable[Account]) -> None:
+        """There are these accounts. Whoever is here as a guest under such a name stays until
+        it goes, and what belongs to the name is not its own."""
+        for account in accounts:
+            member = self.members.get(account.name)
+            if member is None:
+                member = self._add_member(account.name, account.identity, account.read)
+            if member.identity == account.identity:
+                member.account = account
+
     def _bring_back(self, stay: Stay, now: float) -> None:
         nowhere = _Nowhere()
-        member = self.members.get(stay.name) or self._add_member(stay.name, stay)
-        device = Device(stay.device, member, nowhere, stay.token)
+        member = self.members.get(stay.name)
+        if member is None:
+            member = self._add_member(stay.name, stay.identity, stay.read)
+        device = Device(stay.device, member, nowhere, stay.token, stay.client)
         device.has_pinged = True
         member.devices[device] = None
         for name in stay.rooms:
@@ -360,6 +415,8 @@ class Hub:
     def add_room(self, room: Room) -> None:
         """Take in a room that has its first event; it may be known already."""
         if not room.is_private:
+            if room.name not in self.rooms:
+                self._room_looks.setdefault(skeleton(room.name), room.name)
             self.rooms[room.name] = room
             return
         self.private[room.name] = room
@@ -370,57 +427,94 @@ class Hub:
         for member in self.people_of(room):
             member.private[room.name] = room
 
-    async def recognise(self, name: Name, token: str) -> Stay | None:
-        """Whom a token proves who is not here. Raises `NotStored`."""
-        return (
-            None if name in self.members else await self.history.recognise(name, _hash(token))
-        )
+    def is_here(self, name: Name, token: str | None) -> bool:
+        """Does the token prove somebody who is here, or is expected back?"""
+        member = self.members.get(name)
+        return member is not None and _find_device(member, token) is not None
 
-    def enter(
-        self,
-        name: Name,
-        token: str | None,
-        connection: Connection,
-        known: Stay | None = None,
-    ) -> tuple[Device, str]:
-        """Let somebody in, or in again; returns the token with which to come back. `known`:
-        whom that proves, by the history.
+    async def recognise(self, token: str) -> Stay | None:
+        """Whom a token proves, by the history. Raises `NotStored`."""
+        return await self.history.recognise(hash_token(token))
+
+    def enter(self, name: Name, connection: Connection, proof: "Proof") -> tuple[Device, str]:
+        """Let somebody in, or in again; returns the token with which to come back.
 
         Whoever proves that the name is its own gets it back, with its rooms, and what
-        seems to be its old connection is cut off. Raises `NameTaken`.
+        seems to be its old connection is cut off. Raises `BadName`, `NameTaken`,
+        `PasswordNeeded`.
         """
-        fresh = secrets.token_urlsafe(32)
         member = self.members.get(name)
-        if member is None:
-            member = self._add_member(name, known)
-            id = DeviceId(secrets.randbits(RANDOM_BITS)) if known is None else known.device
-            device = Device(id, member, connection, Token(_hash(fresh)))
-            member.devices[device] = None
+        device = None if member is None else _find_device(member, proof.token)
+        is_known = device is not None
+        if device is not None:
+            self._take_over(device, connection)
         else:
-            device = self._find_device(member, token)
-            device.connection.cut_off("taken over by a new connection")
-            device.connection = connection
-            device.lost_at = None
-            self.lost.pop(device, None)
-        device.token = Token(_hash(fresh), None if token is None else _hash(token))
+            member = self._admit(name, member, proof)
+            device = self._add_device(member, connection, proof)
+        if device.scope is not None:
+            return device, proof.token or ""
+        fresh = make_token()
+        # One that has proved nothing is no way back.
+        is_old = proof.token is not None and (is_known or proof.stay is not None)
+        previous = hash_token(proof.token) if is_old and proof.token is not None else None
+        device.token = Token(hash_token(fresh), previous)
         return device, fresh
 
-    def _add_member(self, name: Name, known: Stay | None) -> Member:
-        identity = Identity(secrets.randbits(RANDOM_BITS)) if known is None else known.identity
-        member = Member(name, identity, {} if known is None else dict(known.read))
+    def _take_over(self, device: Device, connection: Connection) -> None:
+        device.connection.cut_off("taken over by a new connection")
+        device.connection = connection
+        device.lost_at = None
+        self.lost.pop(device, None)
+
+    def _admit(self, name: Name, member: Member | None, proof: "Proof") -> Member:
+        """The member that somebody is, by what it proves."""
+        known = proof.stay
+        if member is not None:
+            is_known = known is not None and known.identity == member.identity
+            if member.has_account and (is_known or proof.has_password):
+                return member
+            if member.has_account:
+                raise PasswordNeeded(f"the name {name} is somebody's; say the password")
+            raise NameTaken(_taken(member))
+        self._see_that_it_looks_new(name)
+        if known is None or known.name != name:
+            return self._add_member(name, Identity(secrets.randbits(RANDOM_BITS)), {})
+        return self._add_member(name, known.identity, known.read)
+
+    def _see_that_it_looks_new(self, name: Name) -> None:
+        if is_reserved(name):
+            raise BadName(f"nobody can be called {name}, or anything that looks like it")
+        alike = self._looks.get(skeleton(name))
+        if alike is not None:
+            raise NameTaken(f"{name} looks like {alike}, who is somebody else")
+
+    def _add_device(self, member: Member, connection: Connection, proof: "Proof") -> Device:
+        known = proof.stay
+        is_known = known is not None and known.identity == member.identity
+        id = DeviceId(secrets.randbits(RANDOM_BITS))
+        scope = None
+        if known is not None and is_known:
+            scope = known.scope
+            id = known.device if scope is None else id  # a bot's token is good for several
+        device = Device(id, member, connection, Token(b""), proof.client, scope)
+        member.devices[device] = None
+        return device
+
+    def _add_member(self, name: Name, identity: Identity, read: Mapping[Name, int]) -> Member:
+        member = Member(name, identity, dict(read))
         member.private = {room.name: room for room in self._pairs.get(identity, {}).values()}
         self.members[name] = self._people[identity] = member
+        self._looks.setdefault(skeleton(name), name)
         return member
 
-    def _find_device(self, member: Member, token: str | None) -> Device:
-        for device in member.devices:
-            if token is not None and _proves(token, device.token):
-                return device
-        raise NameTaken(_taken(member))
+    def look_alike(self, room: Name) -> Name | None:
+        """Another room that looks like this one."""
+        alike = self._room_looks.get(skeleton(room))
+        return None if alike == room else alike
 
     def keep_token(self, device: Device, token: str) -> None:
         """The new one could not be stored: the one that `device` came with stays good."""
-        device.token = Token(_hash(token))
+        device.token = Token(hash_token(token))
 
     def lose(self, device: Device, now: float) -> None:
         """The connection is lost; keep the name and the rooms for a while."""
@@ -435,8 +529,13 @@ class Hub:
         device.is_gone = True
         self.lost.pop(device, None)
         del device.member.devices[device]
-        if not device.member.devices:
-            del self.members[device.name], self._people[device.member.identity]
+        member = device.member
+        if member.devices or member.has_account:
+            return
+        del self.members[member.name], self._people[member.identity]
+        looks = skeleton(member.name)
+        if self._looks.get(looks) == member.name:
+            del self._looks[looks]
 
     # ------------------------------------------------------------ finding
 
@@ -510,14 +609,13 @@ def _taken(member: Member) -> str:
     )
 
 
-def _hash(token: str) -> bytes:
-    # 256 random bits need no salt and no slow hash: there is nothing to guess.
-    return hashlib.sha256(token.encode()).digest()
-
-
-def _proves(token: str, known: Token) -> bool:
-    hashes = (known.current, known.previous or known.current)
-    return any(hmac.compare_digest(_hash(token), one) for one in hashes)
+def _find_device(member: Member, token: str | None) -> Device | None:
+    for device in member.devices:
+        known = device.token
+        hashes = [known.current, known.previous or known.current]
+        if token is not None and device.scope is None and proves(token, hashes):
+            return device
+    return None
 
 
 def _closed_outbox() -> Outbox:

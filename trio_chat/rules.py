@@ -9,6 +9,7 @@ from attrs import define, evolve, frozen
 
 from trio_chat.errors import (
     AlreadyInRoom,
+    BadName,
     BadText,
     Banned,
     Muted,
@@ -73,7 +74,7 @@ class Standing:
     `role`, `access`: what the sender is there, and what kind of a room it is. `has_key`: it
     has brought the key. `is_in`: this device is in it. `is_shown`: another device of the same
     person is, for all to see. `is_new_room`: there is no such room yet. `head`: the room's
-    newest event.
+    newest event. `looks_like`: another room, that a new one could be mistaken for.
     """
 
     room: Name
@@ -89,6 +90,7 @@ class Standing:
     rooms_in_all: int
     private_begun: int
     private_in_all: int
+    looks_like: Name | None = None
 
     @property
     def is_private(self) -> bool:
@@ -156,6 +158,25 @@ def decide(
     return logged
 
 
+def verb_of(post: Post) -> Verb | None:
+    """What a post does; None for what anybody may, wherever it is."""
+    match post:
+        case Invite() | Kick() | Ban() | Mute() | Appoint() | Restrict():
+            return _verb(post)
+        case _:
+            return _VERBS.get(type(post))
+
+
+_VERBS: dict[type[Post], Verb] = {
+    Join: Verb.JOIN,
+    Say: Verb.SAY,
+    Edit: Verb.EDIT,
+    Delete: Verb.DELETE,
+    React: Verb.REACT,
+    Topic: Verb.TOPIC,
+}
+
+
 def refusal(verb: Verb, role: Role, access: Access, room: str) -> Refused | None:
     """What to answer if it is not allowed."""
     refused = may(verb, role, access)
@@ -186,6 +207,10 @@ def _join(post: Join, standing: Standing) -> Join | None:
         raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
     if post.quiet and standing.is_new_room:
         raise NoSuchRoom(f"there is no room {standing.room}; it begins with somebody's join")
+    if standing.looks_like is not None:
+        raise BadName(
+            f"{standing.room} looks like {standing.looks_like}, which is another room"
+        )
     is_event = not (post.quiet or standing.is_shown or standing.is_private)
     return Join(standing.room, id=post.id) if is_event else None
 

@@ -22,6 +22,10 @@ from trio_chat.messages import (
     Ban,
     Called,
     Delete,
+    DeviceInfo,
+    DeviceList,
+    Devices,
+    Done,
     Edit,
     Error,
     Event,
@@ -45,9 +49,11 @@ from trio_chat.messages import (
     Pong,
     React,
     Read,
+    Register,
     Reply,
     Request,
     Restrict,
+    Revoke,
     RoomInfo,
     RoomList,
     Rooms,
@@ -65,7 +71,7 @@ Schema = dict[str, object]
 MESSAGES: tuple[type, ...] = (*get_args(Request), *get_args(Reply))
 """The classes that are lines of their own, and so have a `type`."""
 
-PARTS = (Limits, RoomState, RoomInfo, Hit)
+PARTS = (Limits, RoomState, RoomInfo, Hit, DeviceInfo)
 """The classes that stand only inside others."""
 
 _DESCRIPTION = """The lines of the trio_chat protocol, one JSON object each.
@@ -183,11 +189,13 @@ _AT = datetime(2026, 11, 20, 18, 0, 0, 123_000, tzinfo=UTC)
 _SAID = Event(12, _AT, "alice", Say("lobby", "hi", id="c1"))
 
 _PAIR = "@alice,bob:k7Jx2mQ9"
+_DEVICE = DeviceInfo("4503599627370497", "trio_chat 0.1.0", _AT, here=True, this=True)
 _HIT = Hit("lobby", 12, _AT, "alice", "… where is the key to the garden …")
 
-GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
+GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit | DeviceInfo, ...] = (
     Hello("alice"),
     Hello("alice", token=_TOKEN, client="nc 1.0", id="h"),
+    Hello("alice", password="correct horse"),  # noqa: S106 # nobody's
     Join("lobby"),
     Join("lobby", after=11, id="j"),
     Join("vault", key="sesame"),
@@ -220,9 +228,16 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     Read("lobby", 12),
     Search("garden key", id="s"),
     Search("garden key", room="lobby", before=81, limit=50),
+    Register("correct horse", id="g"),
+    Register("correct horse", old="battery staple"),
+    Devices(id="d"),
+    Revoke("4503599627370497", id="v"),
     Ping(id="7"),
     Welcome(
         VERSION, "trio_chat 0.1.0", "alice", _TOKEN, "kzP3vQ1bXo7tYw4m", _LIMITS, (_STATE,), "h"
+    ),
+    Welcome(
+        VERSION, "trio_chat 0.1.0", "alice", _TOKEN, "kzP3vQ1bXo7tYw4m", _LIMITS, account=True
     ),
     _SAID,
     Event(11, _AT, "alice", Join("lobby", id="j")),
@@ -246,6 +261,8 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     Found((_HIT,), next=81, id="s"),
     Found(()),
     Called(_PAIR, "alice", 1),
+    DeviceList((_DEVICE,), id="d"),
+    Done(id="g"),
     Pong(id="7"),
     Error("not_in_room", "you are not in lobby; join it first", id="c1"),
     Error("server_full", "the server is full", retry=10.0),
@@ -254,14 +271,20 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit, ...] = (
     _STATE,
     _INFO,
     _HIT,
+    _DEVICE,
 )
 """At least one of each class."""
 
 
-def _example(value: Request | Reply | Limits | RoomState | RoomInfo | Hit) -> object:
+def _example(
+    value: Request | Reply | Limits | RoomState | RoomInfo | Hit | DeviceInfo,
+) -> object:
     if isinstance(value, Hit):
         (hit,) = json.loads(golden_line(Found((value,))))["hits"]
         return hit
+    if isinstance(value, DeviceInfo):
+        (device,) = json.loads(golden_line(DeviceList((value,))))["devices"]
+        return device
     if isinstance(value, PARTS):
         return attrs.asdict(value)
     return json.loads(golden_line(value))

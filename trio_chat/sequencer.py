@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.errors import NotStored, Refused
-from trio_chat.history import Entry, HasRead, History, Key, Place, Record
+from trio_chat.history import Change, Entry, HasRead, History, Key, Place, Record
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
@@ -61,15 +61,18 @@ class Submission:
 
     `outbox`: that of the connection which asks; if it is not the device's any more, nothing
     is decided, for nobody could be told.
-    `renews`: it has come back, and its new token is to be kept before it is told.
+    `changes`: what is to be stored besides. `renews`: its token is to be kept, before it is
+    told.
     `is_handled` is set once all of this is done, `is_stored` if it could be.
     """
 
     device: Device
     outbox: Outbox
     posts: Sequence[Post] = ()
+    changes: Sequence[Change] = ()
     renews: bool = False
     is_handled: trio.Event = field(factory=trio.Event, init=False)
+    is_drafted: bool = field(default=False, init=False)
     is_stored: bool = field(default=False, init=False)
 
     @property
@@ -177,7 +180,7 @@ class Sequencer:
             self._read = read | self._read
         batch.deliver()
         for submission in submissions:
-            submission.is_stored = batch.failure is None
+            submission.is_stored = submission.is_drafted and batch.failure is None
             submission.is_handled.set()
 
     async def _commit(
@@ -252,8 +255,10 @@ class Sequencer:
         return batch
 
     def _draft_one(self, batch: Batch, submission: Submission) -> None:
+        submission.is_drafted = True
         if submission.renews:
             batch.renew(submission.device)
+        batch.changes += submission.changes
         for post in submission.posts:
             batch.post(submission.device, post)
 

@@ -17,6 +17,7 @@ from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
 from trio_chat.messages import Error, Goodbye
 from trio_chat.outbox import Outbox
+from trio_chat.reception import Reception
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
 from trio_chat.session import CLOSE_WITHIN, Arrival, Session, Settings, hang_up
@@ -73,6 +74,7 @@ class Server:
     scrapers: Collection[Network] = ()
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
+    _reception: Reception = field(init=False)
     _front: Front = field(init=False)
     _in_force: Settings = field(init=False)
     _gate: Gate = field(init=False)
@@ -85,6 +87,7 @@ class Server:
         self._gate = Gate(most, self.settings.per_address)
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
+        self._reception = Reception(self._hub, self._sequencer, self.settings.guests)
         house = House(self._converse, self._closing.is_set, self.vitals)
         self._front = Front(self._converse, Web(house, self.sites, self.scrapers))
 
@@ -111,6 +114,7 @@ class Server:
             house.start_soon(self._sequencer.run)
             house.start_soon(self._sequencer.see_off_the_lost)
             house.start_soon(self._sequencer.keep_what_is_read)
+            house.start_soon(self._hub.keep_up)
             house.start_soon(self.history.maintain)
             house.start_soon(self._watch_lag)
             async with trio.open_nursery() as sessions:
@@ -167,7 +171,9 @@ class Server:
     async def _converse(
         self, stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival
     ) -> None:
-        session = Session(stream, outbox, self._hub, self._sequencer, self._in_force, arrival)
+        session = Session(
+            stream, outbox, self._hub, self._sequencer, self._reception, self._in_force, arrival
+        )
         if self._closing.is_set():
             session.say_goodbye(_GOODBYE)
         self._sessions.add(session)

@@ -20,13 +20,16 @@ from attrs import define, field, frozen
 from trio_chat import errors, names, questions, rules
 from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
-from trio_chat.gate import EACH, MOST
-from trio_chat.history import HasRead, Stay
+from trio_chat.gate import EACH, MOST, origin_of
+from trio_chat.history import HasRead
 from trio_chat.messages import (
     VERSION,
     Appoint,
     Ban,
     Delete,
+    DeviceList,
+    Devices,
+    Done,
     Edit,
     Error,
     Goodbye,
@@ -44,9 +47,11 @@ from trio_chat.messages import (
     Post,
     React,
     Read,
+    Register,
     Reply,
     Request,
     Restrict,
+    Revoke,
     Rooms,
     Say,
     Search,
@@ -56,6 +61,7 @@ from trio_chat.messages import (
 )
 from trio_chat.outbox import GOODBYE, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
+from trio_chat.reception import Reception
 from trio_chat.roles import Verb
 from trio_chat.rooms import Device, Hub
 from trio_chat.sequencer import Sequencer, Submission
@@ -96,12 +102,13 @@ log = logging.getLogger(__name__)
 class Settings:
     """What the operator may choose. `rate`: says a second of one connection, 0 for no
     limit; `burst`: says at once. `per_address`: connections from one address, 0 for any
-    number; `connections`: in all."""
+    number; `connections`: in all. `guests`: may somebody come whose name is nobody's?"""
 
     rate: float = RATE
     burst: int = BURST
     per_address: int = EACH
     connections: int = MOST
+    guests: bool = True
 
     @property
     def limits(self) -> Limits:
@@ -141,6 +148,7 @@ class Session:
     outbox: Outbox
     hub: Hub
     sequencer: Sequencer
+    reception: Reception
     settings: Settings
     arrival: Arrival
     _lines: LineBuffer = field(factory=lambda: LineBuffer(HELLO_BYTES), init=False)
@@ -283,29 +291,24 @@ class Session:
         if request.v != VERSION:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
-        known = None if request.token is None else await self._recognise(name, request.token)
-        device, token = self.hub.enter(name, request.token, self, known)
+        proof = await self.reception.prove(name, request, origin_of(self.arrival.address))
+        device, token = self.hub.enter(name, self, proof)
         self._device = device
         self._listening.deadline = math.inf
         self._lines.limit = LINE_BYTES
         self._note("hello", who=name, address=self.arrival.address, client=request.client)
-        if device.is_remembered and request.token is not None:
+        if device.is_remembered:
             token = await self._renew(device, token, request.token)
+        if proof.has_password:
+            await self.reception.make_space(device)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
 
-    async def _recognise(self, name: names.Name, token: str) -> Stay | None:
-        try:
-            return await self.hub.recognise(name, token)
-        except NotStored as failure:
-            self._note("not recognised", error=str(failure))
-            return None
-
-    async def _renew(self, device: Device, fresh: str, presented: str) -> str:
+    async def _renew(self, device: Device, fresh: str, presented: str | None) -> str:
         """Have the new token stored before it is given out; the old one if that fails."""
         submission = Submission(device, self.outbox, renews=True)
         await self._submit_one(submission)
         await self._settled()
-        if submission.is_stored:
+        if submission.is_stored or presented is None:
             return fresh
         self.hub.keep_token(device, presented)
         return presented
@@ -314,7 +317,15 @@ class Session:
         rooms = device.member.states(device)
         epoch = self.hub.history.epoch
         return Welcome(
-            VERSION, SERVER_NAME, device.name, token, epoch, self.settings.limits, rooms, id
+            VERSION,
+            SERVER_NAME,
+            device.name,
+            token,
+            epoch,
+            self.settings.limits,
+            rooms,
+            id,
+            device.member.has_account,
         )
 
     async def _heed(self, request: Request, device: Device) -> None:
@@ -341,16 +352,33 @@ class Session:
                 self.outbox.answer(self._encode(Pong(request.id)))
             case History() | Who() | Rooms() | Search():
                 await self._catch_up()
-                asker = questions.Asker(self.hub, device.member, self.sequencer.now())
+                asker = questions.Asker(self.hub, device, self.sequencer.now())
                 lines = await questions.answer(request, asker)
                 self.outbox.answer(self.outbox.format(lines))
             case Read():
                 await self._catch_up()
                 self._mark(request, device)
+            case Register() | Devices() | Revoke():
+                await self._catch_up()
+                reply = await self._attend(request, device)
+                self.outbox.answer(self._encode(reply))
             case Hello():
                 raise errors.HelloTwice(f"you are {device.name} already")
             case _:
                 assert_never(request)
+
+    async def _attend(self, request: Register | Devices | Revoke, device: Device) -> Reply:
+        match request:
+            case Register():
+                origin = origin_of(self.arrival.address)
+                await self.reception.register(device, request, origin)
+            case Devices():
+                return DeviceList(await self.reception.devices(device), request.id)
+            case Revoke():
+                await self.reception.revoke(device, request.device)
+            case _:
+                assert_never(request)
+        return Done(request.id)
 
     def _mark(self, request: Read, device: Device) -> None:
         member = device.member

@@ -22,6 +22,7 @@ from trio_chat.errors import BadFields, NotJson, UnknownType
 from trio_chat.messages import (
     ID_CHARS,
     MAX_INT,
+    DeviceInfo,
     MaxChars,
     Page,
     Post,
@@ -226,7 +227,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_annotated, _limited_str)
     converter.register_structure_hook_factory(_is_tuple, _tuple)
     converter.register_structure_hook_factory(_is_optional, _optional)
-    for part in (RoomState, RoomInfo):
+    for part in (RoomState, RoomInfo, DeviceInfo):
         converter.register_unstructure_hook(part, _fields(part, converter))
     for cls in (*get_args(Post), *get_args(Reply)):
         converter.register_unstructure_hook(cls, _tagged(cls, converter))

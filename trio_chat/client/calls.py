@@ -10,6 +10,8 @@ from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import (
     ID_CHARS,
     Ack,
+    DeviceList,
+    Done,
     Error,
     Found,
     Marked,
@@ -25,7 +27,7 @@ from trio_chat.wire import CLIENT
 IN_FLIGHT = 256
 """The most requests under way; further ones wait for their turn."""
 
-Answer = Ack | Error | Page | Members | RoomList | Marked | Found | Pong
+Answer = Ack | Error | Page | Members | RoomList | Marked | Found | DeviceList | Done | Pong
 """The replies that answer a request."""
 
 

@@ -29,6 +29,9 @@ from trio_chat.messages import (
     Ack,
     Deed,
     Delete,
+    DeviceInfo,
+    DeviceList,
+    Devices,
     Edit,
     Found,
     Hello,
@@ -40,8 +43,10 @@ from trio_chat.messages import (
     Ping,
     React,
     Read,
+    Register,
     Reply,
     Request,
+    Revoke,
     RoomInfo,
     RoomList,
     Rooms,
@@ -217,6 +222,20 @@ class Chat:
             room for part in parts if isinstance(part, RoomList) for room in part.rooms
         )
 
+    async def register(self, password: str, *, old: str | None = None) -> None:
+        """Make one's name one's own; or, with the `old` one, change the password."""
+        await self._ask(Register(password, old, next(self._ids)))
+
+    async def devices(self) -> tuple[DeviceInfo, ...]:
+        """Those that may come back under one's name."""
+        (devices,) = await self._ask(Devices(next(self._ids)))
+        assert isinstance(devices, DeviceList)
+        return devices.devices
+
+    async def revoke(self, device: str) -> None:
+        """Throw out a device of one's own."""
+        await self._ask(Revoke(device, next(self._ids)))
+
     async def ping(self) -> float:
         """Seconds to the server and back."""
         start = trio.current_time()
@@ -280,6 +299,7 @@ async def connect(
     port: int = DEFAULT_PORT,
     *,
     name: str,
+    password: str | None = None,
     token: str | None = None,
     client: str | None = None,
     on_state: Callable[[State], None] = _ignore,
@@ -287,16 +307,17 @@ async def connect(
 ) -> AsyncIterator[Chat]:
     """Connect to a server under `name`, stay connected, and leave at the end of the block.
 
-    `token`: that of the newest `Welcome` of an earlier run; it gives the name back while the
-    server still holds it for that run. `client`: what your program is called, for the
-    server's log. `on_state`: called, not awaited, when the state of the connection changes.
+    `password`: that of a registered name. `token`: that of the newest `Welcome` of an earlier
+    run; it gives a registered name back, and that of a guest while the server still holds it.
+    `client`: what your program is called, for the server's log. `on_state`: called, not
+    awaited, when the state of the connection changes.
     `patience`: seconds of trying to reconnect before giving up.
 
     Raises `LinkLost` if no server answers, and what the server refuses with: `NameTaken`,
     `BadName`, `ServerFull`, `TooManyConnections`.
     """
     dial = partial(dial_tcp, host, port)
-    hello = Hello(name, token=token, client=client)
+    hello = Hello(name, password=password, token=token, client=client)
     async with open_chat(dial, hello, on_state, patience) as chat:
         yield chat
 

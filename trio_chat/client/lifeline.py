@@ -26,6 +26,8 @@ from trio_chat.messages import (
     Ack,
     Ban,
     Called,
+    DeviceList,
+    Done,
     Error,
     Event,
     Found,
@@ -132,7 +134,7 @@ class Lifeline:
         match reply:
             case Welcome():
                 self.welcome = reply
-                self.hello = evolve(self.hello, token=reply.token)
+                self.hello = evolve(self.hello, token=reply.token, password=None)
             case Error():
                 raise from_code(reply.code, reply.text, reply.retry)
             case Goodbye():
@@ -236,6 +238,8 @@ class Lifeline:
                     | RoomList()
                     | Marked()
                     | Found()
+                    | DeviceList()
+                    | Done()
                     | Pong()
                 ):
                     self._take_answer(reply)

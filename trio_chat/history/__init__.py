@@ -13,6 +13,7 @@ from trio_chat.charter import OPEN, Charter, Identity, Sanction
 from trio_chat.framing import LINE_BYTES
 from trio_chat.names import Name
 from trio_chat.roles import Access, Role
+from trio_chat.tokens import Scope
 
 SLICE_BYTES = LINE_BYTES - 512
 """The most bytes of events that are read at once, and so the longest event: whatever is
@@ -86,13 +87,43 @@ class Token:
 
 
 @frozen
+class Account:
+    """A name that is its holder's own. `skeleton`: what looks like it. `password`: the hash;
+    None of a bot, which has tokens. `read`: what its holder has read."""
+
+    identity: Identity
+    name: Name
+    skeleton: str
+    password: str | None = field(repr=False)
+    is_operator: bool = False
+    read: Mapping[Name, int] = field(factory=dict)
+
+
+@frozen
 class Keep:
-    """A device may come back, with this token."""
+    """A device may come back, with this token. `client`: what it has said it is; `at`: when
+    it was seen last."""
 
     device: DeviceId
     identity: Identity
     name: Name
     token: Token
+    client: str | None = None
+    at: datetime | None = None
+
+
+@frozen
+class Registered:
+    """There is an account, or it has another password."""
+
+    account: Account
+
+
+@frozen
+class Revoked:
+    """A device can't come back."""
+
+    device: DeviceId
 
 
 @frozen
@@ -177,6 +208,8 @@ class Restricted:
 
 Change = (
     Keep
+    | Registered
+    | Revoked
     | Came
     | Went
     | Paired
@@ -195,7 +228,8 @@ Change = (
 
 @frozen
 class Stay:
-    """A device that may come back to `rooms`; `read`: what its owner has read."""
+    """A device that may come back to `rooms`; `read`: what its owner has read. `client`, `at`:
+    as in `Keep`. `scope`: what it may do, if not all that its owner may."""
 
     device: DeviceId
     identity: Identity
@@ -203,6 +237,9 @@ class Stay:
     token: Token
     rooms: Sequence[Name] = ()
     read: Mapping[Name, int] = field(factory=dict)
+    client: str | None = None
+    at: datetime | None = None
+    scope: Scope | None = None
 
 
 @frozen
@@ -263,9 +300,21 @@ class History(Protocol):
         """The devices that are in rooms, by the log, and may come back."""
         ...
 
-    async def recognise(self, name: Name, token: bytes) -> Stay | None:
-        """The device of somebody called `name` that is in no room, and has a token of that
-        hash."""
+    async def recognise(self, token: bytes) -> Stay | None:
+        """The device that has a token of that hash, wherever it is."""
+        ...
+
+    async def accounts(self) -> Sequence[Account]:
+        """All accounts."""
+        ...
+
+    async def changed_accounts(self) -> Sequence[Account]:
+        """Wait until another program has changed the file; all accounts, then."""
+        ...
+
+    async def devices(self, identity: Identity) -> Sequence[Stay]:
+        """The devices that may come back to an account, those first that were not seen for
+        the longest time."""
         ...
 
     async def append(

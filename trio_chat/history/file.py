@@ -22,7 +22,7 @@ Sync = Literal["full", "normal"]
 APPLICATION_ID = 0x7472696F
 """`trio`: what tells our files from other SQLite files."""
 
-VERSION = 3
+VERSION = 4
 """The version of the schema below."""
 
 BUSY_SECONDS = 5.0
@@ -130,7 +130,24 @@ CREATE TABLE deeds (
 ) STRICT, WITHOUT ROWID;
 """
 
-STEPS = (SINCE_1, SINCE_2, SINCE_3)
+SINCE_4 = """
+CREATE TABLE accounts (
+    identity INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    skeleton TEXT NOT NULL UNIQUE,  -- what looks like the name
+    password TEXT,                  -- a hash; none of a bot
+    is_operator INTEGER NOT NULL
+) STRICT;
+ALTER TABLE devices ADD COLUMN client TEXT;
+ALTER TABLE devices ADD COLUMN at INTEGER;
+ALTER TABLE devices ADD COLUMN verbs TEXT;  -- of a bot's: what it is good for
+ALTER TABLE devices ADD COLUMN places TEXT;  -- and in which rooms
+CREATE INDEX devices_current ON devices (current);
+CREATE INDEX devices_previous ON devices (previous) WHERE previous IS NOT NULL;
+DROP INDEX devices_name;
+"""
+
+STEPS = (SINCE_1, SINCE_2, SINCE_3, SINCE_4)
 """What brings a file from one version to the next; all of it happens, or nothing."""
 
 _MAGIC = b"SQLite format 3\0"

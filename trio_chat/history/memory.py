@@ -13,6 +13,7 @@ from attrs import define, field
 from trio_chat.charter import Identity
 from trio_chat.history import (
     SLICE_BYTES,
+    Account,
     Came,
     Change,
     DeviceId,
@@ -26,7 +27,9 @@ from trio_chat.history import (
     Place,
     Ranked,
     Record,
+    Registered,
     Restricted,
+    Revoked,
     Rewritten,
     Sanctioned,
     Slice,
@@ -70,6 +73,7 @@ class MemoryHistory:
     _logs: dict[Name, _Log] = field(factory=dict, init=False)
     _places: dict[Key, Place] = field(factory=dict, init=False)
     _devices: dict[DeviceId, Keep] = field(factory=dict, init=False)
+    _accounts: dict[Identity, Account] = field(factory=dict, init=False)
     _paired: set[Identity] = field(factory=set, init=False)
     _read: dict[Identity, dict[Name, int]] = field(factory=dict, init=False)
     _count: int = field(default=0, init=False)
@@ -88,13 +92,31 @@ class MemoryHistory:
         await trio.lowlevel.checkpoint()
         return ()  # whoever was here, this history was not
 
-    async def recognise(self, name: Name, token: bytes) -> Stay | None:
+    async def recognise(self, token: bytes) -> Stay | None:
         await trio.lowlevel.checkpoint()
         for kept in self._devices.values():
-            if kept.name == name and token in {kept.token.current, kept.token.previous}:
-                read = dict(self._read.get(kept.identity, {}))
-                return Stay(kept.device, kept.identity, name, kept.token, read=read)
+            if token in {kept.token.current, kept.token.previous}:
+                return self._stay(kept)
         return None
+
+    async def accounts(self) -> Sequence[Account]:
+        await trio.lowlevel.checkpoint()
+        return list(self._accounts.values())
+
+    async def changed_accounts(self) -> Sequence[Account]:
+        await trio.sleep_forever()  # there is no other program
+        raise AssertionError("never comes here")
+
+    async def devices(self, identity: Identity) -> Sequence[Stay]:
+        await trio.lowlevel.checkpoint()
+        mine = [kept for kept in self._devices.values() if kept.identity == identity]
+        return list(map(self._stay, mine))
+
+    def _stay(self, kept: Keep) -> Stay:
+        read = dict(self._read.get(kept.identity, {}))
+        return Stay(
+            kept.device, kept.identity, kept.name, kept.token, (), read, kept.client, kept.at
+        )
 
     async def append(
         self, entries: Sequence[Entry], changes: Sequence[Change] = ()
@@ -135,7 +157,12 @@ class MemoryHistory:
     def _make(self, change: Change) -> None:
         match change:
             case Keep(device):
+                self._devices.pop(device, None)  # the one that was seen last comes last
                 self._devices[device] = change
+            case Registered(account):
+                self._accounts[account.identity] = account
+            case Revoked(device):
+                self._devices.pop(device, None)
             case Came():
                 pass  # it is for the next run, and there is none
             case Went(device):
@@ -156,7 +183,9 @@ class MemoryHistory:
 
     def _forget(self, device: DeviceId) -> None:
         kept = self._devices.get(device)
-        if kept is not None and kept.identity not in self._paired:
+        if kept is None or kept.identity in self._accounts:
+            return
+        if kept.identity not in self._paired:
             del self._devices[device]
             self._read.pop(kept.identity, None)
 

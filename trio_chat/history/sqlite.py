@@ -26,6 +26,7 @@ from trio_chat.charter import OPEN, Charter, Identity, Sanction
 from trio_chat.errors import Busy, NotStored, SetupError
 from trio_chat.history import (
     SLICE_BYTES,
+    Account,
     Came,
     Change,
     DeviceId,
@@ -39,7 +40,9 @@ from trio_chat.history import (
     Place,
     Ranked,
     Record,
+    Registered,
     Restricted,
+    Revoked,
     Rewritten,
     Sanctioned,
     Slice,
@@ -63,7 +66,8 @@ from trio_chat.history.file import (
 )
 from trio_chat.history.thread import OneThread, one_thread
 from trio_chat.names import Name
-from trio_chat.roles import Access, Role
+from trio_chat.roles import Access, Role, Verb
+from trio_chat.tokens import Scope
 
 T = TypeVar("T")
 
@@ -88,6 +92,24 @@ or so. Where more is missing, as after an import, what was said last is found la
 
 ROWS_AT_ONCE = (64, 8, 1)
 """How many rows one statement inserts."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for an account that was added on the command line."""
+
+_DEVICES = (
+    "SELECT id, identity, name, current, previous, client, at, verbs, places FROM devices"
+)
+_DeviceRow = tuple[
+    DeviceId,
+    Identity,
+    str,
+    bytes,
+    bytes | None,
+    str | None,
+    int | None,
+    str | None,
+    str | None,
+]
 
 
 @frozen
@@ -192,8 +214,21 @@ class SqliteHistory:
     async def stays(self) -> Sequence[Stay]:
         return await self._run(self._stays)
 
-    async def recognise(self, name: Name, token: bytes) -> Stay | None:
-        return await self._run(lambda: self._recognise(name, token))
+    async def recognise(self, token: bytes) -> Stay | None:
+        return await self._run(lambda: self._recognise(token))
+
+    async def accounts(self) -> Sequence[Account]:
+        return await self._run(self._accounts)
+
+    async def changed_accounts(self) -> Sequence[Account]:
+        version = await self._run(self._version)
+        while True:
+            await trio.sleep(LOOK_EVERY)
+            if await self._run(self._version) != version:
+                return await self.accounts()
+
+    async def devices(self, identity: Identity) -> Sequence[Stay]:
+        return await self._run(lambda: self._devices(identity))
 
     async def append(
         self, entries: Sequence[Entry], changes: Sequence[Change] = ()
@@ -286,36 +321,56 @@ class SqliteHistory:
         return found
 
     def _stays(self) -> Sequence[Stay]:
-        rows = self._db.execute(
-            "SELECT devices.id, identity, devices.name, current, previous,"
-            " group_concat(rooms.name, ' ')"
-            " FROM devices JOIN follows ON follows.device = devices.id"
-            " JOIN rooms ON rooms.id = follows.room GROUP BY devices.id"
-        )
+        rows = self._db.execute(f"{_DEVICES} WHERE id IN (SELECT device FROM follows)")  # noqa: S608
         return [self._stay(row) for row in rows.fetchall()]
 
-    def _recognise(self, name: Name, token: bytes) -> Stay | None:
-        row = self._db.execute(
-            "SELECT id, identity, name, current, previous, '' FROM devices"
-            " WHERE name = ? AND ? IN (current, previous)",
-            [name, token],
-        ).fetchone()
-        return None if row is None else self._stay(row)
+    def _recognise(self, token: bytes) -> Stay | None:
+        # One after the other, or none of the two indexes would be used.
+        for which in ("current", "previous"):
+            row = self._db.execute(f"{_DEVICES} WHERE {which} = ?", [token]).fetchone()
+            if row is not None:
+                return self._stay(row)
+        return None
 
-    def _stay(self, row: tuple[DeviceId, Identity, str, bytes, bytes | None, str]) -> Stay:
-        device, identity, name, current, previous, rooms = row
-        read = self._db.execute(
-            "SELECT name, seq FROM reads JOIN rooms ON rooms.id = room WHERE identity = ?",
-            [identity],
+    def _devices(self, identity: Identity) -> Sequence[Stay]:
+        rows = self._db.execute(f"{_DEVICES} WHERE identity = ? ORDER BY at", [identity])
+        return [self._stay(row) for row in rows.fetchall()]
+
+    def _stay(self, row: "_DeviceRow") -> Stay:
+        device, identity, name, current, previous, client, at, verbs, places = row
+        rooms = self._db.execute(
+            "SELECT name FROM follows JOIN rooms ON rooms.id = room WHERE device = ?", [device]
         )
         return Stay(
             device,
             identity,
             Name(name),
             Token(current, previous),
-            [Name(room) for room in rooms.split()],
-            {Name(room): seq for room, seq in read},
+            [Name(room) for (room,) in rooms],
+            self._read(identity),
+            client,
+            None if at is None else from_ms(at),
+            _scope(verbs, places),
         )
+
+    def _read(self, identity: Identity) -> Mapping[Name, int]:
+        read = self._db.execute(
+            "SELECT name, seq FROM reads JOIN rooms ON rooms.id = room WHERE identity = ?",
+            [identity],
+        )
+        return {Name(room): seq for room, seq in read}
+
+    def _accounts(self) -> Sequence[Account]:
+        rows = self._db.execute("SELECT * FROM accounts").fetchall()
+        return [
+            Account(identity, Name(name), skeleton, password, bool(op), self._read(identity))
+            for identity, name, skeleton, password, op in rows
+        ]
+
+    def _version(self) -> int:
+        """Another one after each change that another program has made."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version)
 
     def _append(
         self, entries: Sequence[Entry], changes: Sequence[Change]
@@ -450,9 +505,13 @@ class SqliteHistory:
     def _make(self, change: Change, new: Mapping[Name, int]) -> None:
         """Store one change; `new`: the rooms of this batch."""
         match change:
-            case Keep(device, identity, name, token):
-                row = [device, identity, name, token.current, token.previous]
-                self._db.execute("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?)", row)
+            case Keep():
+                self._keep(change)
+            case Registered(account):
+                self._register(account)
+            case Revoked(device):
+                self._db.execute("DELETE FROM follows WHERE device = ?", [device])
+                self._db.execute("DELETE FROM devices WHERE id = ?", [device])
             case Came(device, room):
                 row = [device, self._id_of(room, new)]
                 self._db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)
@@ -494,11 +553,40 @@ class SqliteHistory:
     def _id_of(self, room: Name, new: Mapping[Name, int]) -> int:
         return new[room] if room in new else self._rooms[room]
 
+    def _keep(self, keep: Keep) -> None:
+        row = [
+            keep.device,
+            keep.identity,
+            keep.name,
+            keep.token.current,
+            keep.token.previous,
+            keep.client,
+            None if keep.at is None else to_ms(keep.at),
+        ]
+        self._db.execute(
+            "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)", row
+        )
+
+    def _register(self, account: Account) -> None:
+        self._db.execute(
+            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (identity) DO UPDATE SET password = excluded.password",
+            [
+                account.identity,
+                account.name,
+                account.skeleton,
+                account.password,
+                account.is_operator,
+            ],
+        )
+
     def _forget(self, device: DeviceId) -> None:
-        """Forget a device that is nowhere, unless there are private rooms to come back to."""
+        """Forget a device that is nowhere, unless there is an account to come back to, or
+        there are private rooms."""
         row = self._db.execute(
             "DELETE FROM devices WHERE id = :device"
             " AND NOT EXISTS (SELECT 1 FROM follows WHERE device = :device)"
+            " AND identity NOT IN (SELECT identity FROM accounts)"
             " AND NOT EXISTS (SELECT 1 FROM rooms WHERE maker = identity OR other = identity)"
             " RETURNING identity",
             {"device": device},
@@ -612,3 +700,10 @@ def _fitting(
 
 def _lines(rows: Iterable[tuple[int, bytes]]) -> list[bytes]:
     return [line for _, line in rows]
+
+
+def _scope(verbs: str | None, places: str | None) -> Scope | None:
+    if verbs is None:
+        return None
+    rooms = None if places is None else frozenset(map(Name, places.split()))
+    return Scope(frozenset(map(Verb, verbs.split())), rooms)

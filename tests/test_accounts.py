@@ -1,0 +1,380 @@
+"""Names that are somebody's own: passwords, tokens, and several devices at once.
+
+Passwords are hashed for real, in a thread, so the clock is real, too.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.conftest import Dial, Peer, dialler
+from trio_chat.charter import Identity
+from trio_chat.errors import LinkLost
+from trio_chat.history import Account, DeviceId, Keep, Registered, Stay, Token
+from trio_chat.history.memory import MemoryHistory
+from trio_chat.history.sqlite import open_sqlite
+from trio_chat.messages import (
+    Ack,
+    Called,
+    DeviceList,
+    Devices,
+    Done,
+    Error,
+    Event,
+    Hello,
+    Join,
+    Kick,
+    Leave,
+    Marked,
+    Members,
+    Ping,
+    Pong,
+    Read,
+    Register,
+    Revoke,
+    Say,
+    Welcome,
+    Who,
+)
+from trio_chat.names import Name, skeleton
+from trio_chat.reception import DEVICES_EACH
+from trio_chat.roles import Verb
+from trio_chat.session import Settings
+from trio_chat.testing import RunningServer, running_server
+from trio_chat.tokens import Scope, hash_token
+
+PASSWORD, ANOTHER, GUESS = "correct horse", "battery staple", "a guess"
+TOKEN = "bots-token"  # noqa: S105 # nobody's
+
+
+@pytest.fixture
+async def real() -> AsyncIterator[RunningServer]:
+    async with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def call(real: RunningServer) -> Dial:
+    return dialler(real)
+
+
+async def registered(call: Dial, name: str = "alice") -> tuple[Peer, Welcome]:
+    peer = await call()
+    welcome = await peer.enter(name)
+    await peer.tell(Register(PASSWORD, id="r"))
+    await peer.hear(Done)
+    return peer, welcome
+
+
+async def refused(peer: Peer) -> str:
+    return (await peer.hear(Error)).code
+
+
+async def log_in(
+    call: Dial,
+    name: str = "alice",
+    *,
+    password: str | None = None,
+    token: str | None = None,
+    client: str | None = None,
+) -> tuple[Peer, Welcome]:
+    peer = await call()
+    await peer.tell(Hello(name, password=password, token=token, client=client))
+    return peer, await peer.hear(Welcome)
+
+
+async def test_who_registers_a_name_keeps_it(call: Dial) -> None:
+    alice, welcome = await registered(call)
+    assert not welcome.account
+    await alice.link.stream.aclose()
+    thief = await call()
+    await thief.tell(Hello("alice"))
+    assert await refused(thief) == "password_needed"
+    await thief.tell(Hello("Alice", password=GUESS))
+    assert await refused(thief) == "wrong_password"
+    again, welcome = await log_in(call, password=PASSWORD)
+    assert welcome.account
+    await again.link.stream.aclose()
+    _, welcome = await log_in(call, token=welcome.token)
+    assert welcome.account
+
+
+async def test_nobody_gets_a_name_that_looks_like_one_that_is_here(call: Dial) -> None:
+    await registered(call)
+    for name in ("a1ice", "\u0430lice", "al\u0131ce"):
+        peer = await call()
+        await peer.tell(Hello(name))
+        assert await refused(peer) in {"name_taken", "bad_name"}, name
+    guest = await call()
+    await guest.enter("moon")
+    other = await call()
+    await other.tell(Hello("m00n"))
+    assert await refused(other) == "name_taken"
+    await guest.link.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    await (await call()).enter("m00n")
+
+
+@pytest.mark.parametrize("name", ["admin", "Server", "r00t", "everyone"])
+async def test_nobody_can_be_called_that(call: Dial, name: str) -> None:
+    peer = await call()
+    await peer.tell(Hello(name))
+    assert await refused(peer) == "bad_name"
+
+
+async def test_no_room_looks_like_another(call: Dial) -> None:
+    alice = await call()
+    await alice.enter("alice", "lobby")
+    await alice.tell(Join("l0bby", id="j"))
+    assert await refused(alice) == "bad_name"
+
+
+async def test_a_password_can_be_changed_by_who_knows_it(call: Dial) -> None:
+    alice, _ = await registered(call)
+    await alice.tell(Register("battery staple", id="a"))
+    assert await refused(alice) == "not_allowed"
+    await alice.tell(Register("battery staple", old="a guess", id="b"))
+    assert await refused(alice) == "wrong_password"
+
+
+async def test_a_changed_password_is_the_new_one(call: Dial) -> None:
+    alice, _ = await registered(call)
+    await alice.tell(Register("battery staple", old=PASSWORD, id="c"))
+    await alice.hear(Done)
+    thief = await call()
+    await thief.tell(Hello("alice", password=PASSWORD))
+    assert await refused(thief) == "wrong_password"
+    await log_in(call, password=ANOTHER)
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 1025, ""])
+async def test_this_is_no_password(call: Dial, password: str) -> None:
+    alice = await call()
+    await alice.enter("alice")
+    await alice.tell(Register(password, id="r"))
+    assert await refused(alice) == "bad_password"
+    await alice.tell(Ping("p"))
+    await alice.hear(Pong)
+
+
+async def test_without_guests_only_accounts_come_in() -> None:
+    history = MemoryHistory()
+    async with running_server(history=history) as server:
+        await registered(dialler(server))
+    async with running_server(history=history, settings=Settings(guests=False)) as server:
+        guest = await dialler(server)()
+        await guest.tell(Hello("bob"))
+        assert await refused(guest) == "account_needed"
+        await log_in(dialler(server), password=PASSWORD)
+
+
+# ---------------------------------------------------------------- several devices
+
+
+async def test_several_devices_are_one_person(call: Dial) -> None:
+    one, _ = await registered(call)
+    two, _ = await log_in(call, password=PASSWORD)
+    bob = await call()
+    await bob.enter("bob", "lobby")
+    await one.tell(Join("lobby", after=1))
+    assert (await one.hear(Event)).message == Join("lobby")
+    await two.tell(Join("lobby", after=1, id="j"))
+    assert (await two.hear(Ack)).again, "nobody sees a second join"
+    assert (await two.hear(Event)).seq == 2
+    await two.tell(Say("lobby", "from two"))
+    for peer in (one, bob):
+        event = await peer.hear(Event)
+        while event.seq < 3:
+            event = await peer.hear(Event)
+        assert (event.by, event.message.room) == ("alice", "lobby")
+    await bob.tell(Who("lobby"))
+    assert (await bob.hear(Members)).names == ("alice", "bob")
+    await one.tell(Leave("lobby", id="l"))
+    while not isinstance(reply := await one.link.receive(), Ack):
+        pass
+    assert reply.again, "nor a first leave"
+    await two.tell(Leave("lobby"))
+    left = await bob.hear(Event)
+    assert (left.seq, left.message) == (4, Leave("lobby"))
+
+
+async def test_a_device_that_is_lost_is_no_leave_while_another_is_there(call: Dial) -> None:
+    one, _ = await registered(call)
+    two, _ = await log_in(call, password=PASSWORD)
+    bob = await call()
+    await bob.enter("bob", "lobby")
+    await one.tell(Join("lobby"))
+    await bob.hear(Event)
+    await two.tell(Join("lobby", id="j"))
+    await two.hear(Ack)
+    await one.link.stream.aclose()
+    await two.tell(Say("lobby", "still here"))
+    assert isinstance((await bob.hear(Event)).message, Say)
+    await two.link.stream.aclose()
+    assert (await bob.hear(Event)).message == Leave("lobby", lost=True)
+
+
+async def test_who_is_put_out_is_put_out_with_all_devices(call: Dial) -> None:
+    owner, _ = await registered(call, "owner")
+    await owner.tell(Join("tea"))
+    await owner.hear(Event)
+    devices = [(await registered(call))[0], (await log_in(call, password=PASSWORD))[0]]
+    for device in devices:
+        await device.tell(Join("tea", after=1, id="j"))
+        await device.hear(Ack)
+    await owner.tell(Kick("tea", "alice"), Who("tea"))
+    while not isinstance(reply := await owner.link.receive(), Members):
+        pass
+    assert reply.names == ("owner",)
+
+
+async def test_private_messages_and_read_markers_are_for_all_devices(call: Dial) -> None:
+    one, _ = await registered(call)
+    two, _ = await log_in(call, password=PASSWORD)
+    bob = await call()
+    await bob.enter("bob")
+    await bob.tell(Say("@alice", "hi"))
+    calls = [await peer.hear(Called) for peer in (one, two)]
+    assert calls[0] == calls[1]
+    await one.tell(Read(calls[0].room, 1, "r"))
+    assert await one.hear(Marked) == Marked(calls[0].room, 1, "r")
+    assert await two.hear(Marked) == Marked(calls[0].room, 1)
+
+
+async def test_who_has_an_account_can_be_written_to_while_away(call: Dial) -> None:
+    one, welcome = await registered(call)
+    await one.link.stream.aclose()
+    bob = await call()
+    await bob.enter("bob")
+    await bob.tell(Say("@alice", "hi", "c"))
+    room = (await bob.hear(Ack)).room
+    again, welcome = await log_in(call, token=welcome.token)
+    assert [state.room for state in welcome.rooms] == [room]
+    await again.tell(Join(room, 0))
+    assert (await again.hear(Event)).message == Say(room, "hi", "c")
+
+
+async def test_devices_are_listed_and_thrown_out(call: Dial) -> None:
+    one, _ = await registered(call)
+    two, welcome = await log_in(call, password=PASSWORD, client="phone")
+    await one.tell(Devices("d"))
+    devices = (await one.hear(DeviceList)).devices
+    assert [(d.client, d.here, d.this) for d in devices] == [
+        (None, True, True),
+        ("phone", True, False),
+    ]
+    await one.tell(Revoke(devices[1].device, "v"))
+    await one.hear(Done)
+    with pytest.raises(LinkLost):
+        await two.link.receive()
+    thief = await call()
+    await thief.tell(Hello("alice", token=welcome.token))
+    assert await refused(thief) == "password_needed"
+    await one.tell(Revoke(devices[1].device, "v"))
+    assert await refused(one) == "not_allowed"
+
+
+async def test_a_guest_has_no_devices(call: Dial) -> None:
+    guest = await call()
+    await guest.enter("guest")
+    await guest.tell(Devices("d"), Revoke("1", "v"))
+    assert [await refused(guest), await refused(guest)] == ["not_allowed", "not_allowed"]
+
+
+async def test_an_account_has_only_so_many_devices() -> None:
+    history = MemoryHistory()
+    async with running_server(history=history) as server:
+        await registered(dialler(server))
+        (account,) = await history.accounts()
+        keeps = [
+            Keep(DeviceId(n), account.identity, account.name, Token(bytes([n])))
+            for n in range(DEVICES_EACH)
+        ]
+        await history.append([], keeps)
+        await log_in(dialler(server), password=PASSWORD)
+        assert len(await history.devices(account.identity)) == DEVICES_EACH
+
+
+# ---------------------------------------------------------------- what is stored
+
+
+async def test_an_account_outlasts_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with open_sqlite(path) as history, running_server(history=history) as server:
+        alice, welcome = await registered(dialler(server))
+        await alice.tell(Ping(), Join("tea"))
+        await alice.hear(Pong)
+        await alice.hear(Event)
+    async with open_sqlite(path) as history, running_server(history=history) as server:
+        thief = await dialler(server)()
+        await thief.tell(Hello("alice"))
+        assert await refused(thief) == "password_needed"
+        _, again = await log_in(dialler(server), token=welcome.token)
+        assert [state.room for state in again.rooms] == ["tea"]
+        await log_in(dialler(server), password=PASSWORD)
+    assert PASSWORD.encode() not in path.read_bytes()
+
+
+async def test_a_running_server_learns_of_an_account_that_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.history.sqlite.LOOK_EVERY", 0.01)
+    path = tmp_path / "chat.db"
+    account = Account(Identity(7), Name("alice"), skeleton(Name("alice")), None)
+    async with open_sqlite(path) as history:
+        async with trio.open_nursery() as nursery:
+            found: list[Account] = []
+
+            async def wait() -> None:
+                found.extend(await history.changed_accounts())
+
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await _add_elsewhere(path, account)
+        assert found == [account]
+
+
+async def _add_elsewhere(path: Path, account: Account) -> None:
+    """As the command line does beside a server, which holds the folder."""
+
+    def add() -> None:
+        db = sqlite3.connect(path, isolation_level=None)
+        row = [account.identity, account.name, account.skeleton, None, 0]
+        db.execute("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", row)
+        db.close()
+
+    await trio.to_thread.run_sync(add)
+
+
+async def test_a_bots_token_is_good_for_what_it_is_for(real: RunningServer, call: Dial) -> None:
+    scope = Scope(frozenset({Verb.JOIN, Verb.SAY}), frozenset({Name("ops")}))
+
+    class Bots(MemoryHistory):
+        async def recognise(self, token: bytes) -> Stay | None:
+            known = Token(hash_token(TOKEN))
+            stay = Stay(DeviceId(5), Identity(7), Name("ci"), known, scope=scope)
+            return stay if token == known.current else None
+
+    history = Bots()
+    account = Account(Identity(7), Name("ci"), skeleton(Name("ci")), None)
+    await history.append([], [Registered(account)])
+    async with running_server(history=history) as server:
+        alice = await dialler(server)()
+        await alice.enter("alice", "ops", "tea")
+        bots = [await log_in(dialler(server), "ci", token=TOKEN) for _ in range(2)]
+        assert {welcome.token for _, welcome in bots} == {TOKEN}, "it stays good"
+        for bot, _ in bots:
+            await bot.tell(Join("ops", 99, quiet=True, id="j"), Say("ops", "built", id=None))
+            await bot.hear(Ack)
+            await bot.hear(Ack)
+        bot = bots[0][0]
+        await bot.tell(Join("tea", quiet=True, id="a"), Who("ops", "b"), Register("x", id="c"))
+        replies = [r for r in await bot.hear_all(5) if isinstance(r, Error)]
+        assert [reply.code for reply in replies] == ["not_allowed"] * 3
+        stranger = await dialler(server)()
+        await stranger.tell(Hello("ci"))
+        assert await refused(stranger) == "password_needed"

@@ -1,0 +1,201 @@
+"""Who comes in, and what makes a name one's own: passwords, tokens, devices.
+
+What is stored goes through the sequencer, like everything. Between asking and being
+answered others may have come and gone, so what was known before is looked at again.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import trio
+from attrs import define, evolve, field
+
+from trio_chat.errors import (
+    AccountNeeded,
+    NameTaken,
+    NotAllowed,
+    NotStored,
+    StorageFailed,
+    TryLater,
+)
+from trio_chat.hashing import Hashing
+from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, Stay
+from trio_chat.messages import DeviceInfo, Hello, Register
+from trio_chat.names import Name, skeleton
+from trio_chat.pacing import Pace
+from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.secret import Secret
+from trio_chat.sequencer import Sequencer, Submission
+
+DEVICES_EACH = 20
+"""The most devices that may come back to one account; beyond it the one is forgotten that
+was not seen for the longest time."""
+
+REGISTERED_AN_HOUR, REGISTERED_AT_ONCE = 10, 10
+"""The most accounts that are made from one address: a class that begins, and no more."""
+
+ORIGINS = 10_000
+"""The most addresses that are remembered for having made accounts."""
+
+ACCOUNTS = 100_000
+"""The most accounts of a server: some 100 MB."""
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Reception:
+    """Lets people in. `guests`: also those whose name is nobody's."""
+
+    hub: Hub
+    sequencer: Sequencer
+    guests: bool = True
+    hashing: Hashing = field(factory=Hashing)
+    _paces: OrderedDict[str, Pace] = field(factory=OrderedDict, init=False)
+
+    async def prove(self, name: Name, hello: Hello, origin: str | None) -> Proof:
+        """What somebody proves who says hello from an address.
+
+        Raises `WrongPassword`, `TryLater`, `AccountNeeded`.
+        """
+        stay = None if hello.token is None else await self._recognise(name, hello.token)
+        proof = Proof(hello.token, stay, client=hello.client)
+        if stay is not None or self.hub.is_here(name, hello.token):
+            return proof
+        if hello.password is not None:
+            await self._check(name, Secret(hello.password), origin)
+            return evolve(proof, has_password=True)
+        if not self.guests and self._account(name) is None:
+            raise AccountNeeded("there are no guests here; the name has to be registered")
+        return proof
+
+    async def _recognise(self, name: Name, token: str) -> Stay | None:
+        if self.hub.is_here(name, token):
+            return None
+        try:
+            stay = await self.hub.recognise(token)
+        except NotStored as failure:
+            log.warning("not recognised", extra={"error": str(failure)})
+            return None
+        return stay if stay is not None and stay.name == name else None
+
+    async def _check(self, name: Name, password: Secret, origin: str | None) -> None:
+        account = self._account(name)
+        kept = None if account is None else account.password
+        renewed = await self.hashing.check(name, origin, password, kept)
+        assert account is not None, "nobody has the password of nobody"
+        if renewed is not None:
+            self.hub.know_accounts([evolve(account, password=renewed)])
+
+    def _account(self, name: Name) -> Account | None:
+        member = self.hub.members.get(name)
+        return None if member is None else member.account
+
+    # ------------------------------------------------------------ one's own name
+
+    async def register(self, device: Device, request: Register, origin: str | None) -> None:
+        """Make a guest's name its own, or change the password.
+
+        Raises `NotAllowed`, `BadPassword`, `WrongPassword`, `TryLater`, `NotStored`.
+        """
+        member = device.member
+        _refuse_bot(device)
+        if member.account is None:
+            self._take_registration(origin)
+        elif request.old is None:
+            raise NotAllowed("the name is yours already; to change the password, give the old")
+        else:
+            old, kept = Secret(request.old), member.account.password
+            await self.hashing.check(member.name, origin, old, kept)
+        hashed = await self.hashing.hash(Secret(request.password))
+        if self.hub.members.get(member.name) is not member:
+            raise NameTaken("the name is somebody else's by now")
+        known = member.account
+        account = Account(
+            member.identity,
+            member.name,
+            skeleton(member.name),
+            hashed,
+            is_operator=known is not None and known.is_operator,
+        )
+        await self._store(device, [Registered(account)])
+        member.account = account
+        log.info("registered", extra={"who": member.name})
+
+    def _take_registration(self, origin: str | None) -> None:
+        if sum(member.has_account for member in self.hub.members.values()) >= ACCOUNTS:
+            raise NotAllowed(f"there are {ACCOUNTS} accounts, which is the most")
+        if origin is None:
+            return
+        rate = REGISTERED_AN_HOUR / 3600
+        pace = self._paces.setdefault(origin, Pace(rate, REGISTERED_AT_ONCE))
+        self._paces.move_to_end(origin)
+        if len(self._paces) > ORIGINS:
+            self._paces.popitem(last=False)
+        wait = pace.take(trio.current_time()) - trio.current_time()
+        if wait > 0:
+            raise TryLater("too many names are registered from there", retry=wait)
+
+    # ------------------------------------------------------------ one's own devices
+
+    async def devices(self, device: Device) -> tuple[DeviceInfo, ...]:
+        """Those with which somebody can come in. Raises `NotAllowed`."""
+        _refuse_guest(device)
+        stays = await self.hub.history.devices(device.member.identity)
+        here = {one.id for one in device.member.devices if one.lost_at is None}
+        now = self.sequencer.now()
+        return tuple(
+            DeviceInfo(
+                str(stay.device),
+                stay.client,
+                stay.at or now,
+                here=stay.device in here,
+                this=stay.device == device.id,
+            )
+            for stay in stays
+            if stay.scope is None
+        )
+
+    async def revoke(self, device: Device, id: str) -> None:
+        """Throw out a device of one's own. Raises `NotAllowed`, `NotStored`."""
+        _refuse_guest(device)
+        stays = await self.hub.history.devices(device.member.identity)
+        found = [stay.device for stay in stays if str(stay.device) == id]
+        if not found:
+            raise NotAllowed("you have no such device")
+        await self._store(device, [Revoked(one) for one in found])
+        self._throw_out(device, found[0])
+
+    def _throw_out(self, device: Device, id: DeviceId) -> None:
+        for one in list(device.member.devices):
+            if one.id == id:
+                one.connection.cut_off("revoked by another device")
+                self.sequencer.depart(one)
+
+    async def make_space(self, device: Device) -> None:
+        """Forget the oldest devices of an account that has one too many."""
+        stays = await self.hub.history.devices(device.member.identity)
+        here = {one.id for one in device.member.devices}
+        away = [stay.device for stay in stays if stay.device not in here]
+        excess = len(stays) - DEVICES_EACH
+        if excess > 0:
+            await self._store(device, [Revoked(one) for one in away[:excess]])
+
+    async def _store(self, device: Device, changes: Sequence[Change]) -> None:
+        submission = Submission(device, device.connection.outbox, changes=changes, renews=True)
+        await self.sequencer.submit(submission)
+        await submission.is_handled.wait()
+        if not submission.is_stored:
+            raise StorageFailed("the history can't be written; nothing was changed")
+
+
+def _refuse_bot(device: Device) -> None:
+    if device.scope is not None:
+        raise NotAllowed("that is not what this token is for")
+
+
+def _refuse_guest(device: Device) -> None:
+    _refuse_bot(device)
+    if not device.member.has_account:
+        raise NotAllowed("a guest has no devices; register the name first")
