@@ -98,6 +98,32 @@ async def test_a_program_that_comes_back_misses_nothing_in_private(
         assert [await next_text(alice) for _ in range(2)] == [("bob", "two"), ("bob", "three")]
 
 
+async def test_a_program_gets_what_was_first_said_in_private_while_it_was_away(
+    server: RunningServer,
+) -> None:
+    streams: list[trio.abc.Stream] = []
+
+    async def dial() -> trio.abc.Stream:
+        streams.append(await server.dial())
+        return streams[-1]
+
+    async with (
+        open_chat(dial, Hello("alice")) as alice,
+        server.connect(name="bob") as bob,
+        server.connect(name="carol") as carol,
+    ):
+        await alice.join("lobby")
+        await carol.say("@alice", "one")
+        assert await next_text(alice) == ("carol", "one")
+        await alice.leave("@carol")
+        await streams[0].aclose()
+        await bob.say("@alice", "two")
+        assert await next_text(alice) == ("bob", "two")
+        await streams[1].aclose()
+        await carol.say("@alice", "three")
+        assert await next_text(alice) == ("carol", "three")
+
+
 async def test_a_guest_comes_back_to_private_rooms_with_the_token_and_not_without(
     dial: Dial,
 ) -> None:

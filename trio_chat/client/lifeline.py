@@ -36,6 +36,7 @@ from trio_chat.messages import (
     Hello,
     Join,
     Kick,
+    Leave,
     Marked,
     Members,
     Page,
@@ -104,6 +105,7 @@ class Lifeline:
     _retry: float = field(default=0.0, init=False)
     _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
     _calls: dict[str, int] = field(factory=dict, init=False)  # to be joined, after that event
+    _heads: dict[str, int] | None = field(default=None, init=False)  # of private rooms
 
     @property
     def is_connected(self) -> bool:
@@ -192,9 +194,20 @@ class Lifeline:
         joining = {call.request.room for call in self.calls if isinstance(call.request, Join)}
         resumed = [room for room in self.feed.joined() if room not in joining]
         self._resuming = {f"resume-{number}": room for number, room in enumerate(resumed)}
-        self._calls.clear()  # the welcome has said what is new there
+        self._call_missed()
         joins = [self._rejoin(room, id) for id, room in self._resuming.items()]
         return joins + [call.line for call in self.calls]
+
+    def _call_missed(self) -> None:
+        """What was said in private, since it was known last, is as if one was called now."""
+        self._calls.clear()
+        states = [state for state in self.welcome.rooms if is_private(state.room)]
+        for state in states if self._heads is not None else ():
+            assert self._heads is not None
+            after = self._heads.get(state.room, 0)
+            if state.head > after:
+                self._calls[state.room] = after
+        self._heads = {state.room: state.head for state in states}
 
     def _rejoin(self, room: str, id: str) -> bytes:
         cursor = self.feed.cursors[room]
@@ -278,6 +291,8 @@ class Lifeline:
 
     def _take_ack(self, receipt: Receipt, ack: Ack) -> None:
         join = receipt.request
+        if isinstance(join, Leave) and self._heads is not None:
+            self._heads[ack.room] = ack.seq
         if not isinstance(join, Join):
             return
         if is_private(join.room):  # only now its name is known
@@ -347,4 +362,5 @@ class Lifeline:
     def _resume(self, *, is_same: bool) -> None:
         if not is_same:
             self.feed.start_afresh()
+            self._heads = {}
         self.on_state(State.RESUMED if is_same else State.AFRESH)
