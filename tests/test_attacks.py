@@ -14,21 +14,40 @@ from trio_chat.client.buffers import Buffers
 from trio_chat.client.clean import INVISIBLE
 from trio_chat.client.lifeline import State
 from trio_chat.client.lineview import LineView
+from trio_chat.client.listings import hit_list, plain_hit, text_list
 from trio_chat.client.notices import (
     LEFT_TO_RIGHT,
     member_list,
     notice,
     refusal,
     room_list,
+    topic_line,
     warning,
 )
 from trio_chat.client.notify import notification
 from trio_chat.client.speech import short
 from trio_chat.client.status import room_status, status_line
 from trio_chat.client.view import View
+from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import Fragments, plain
 from trio_chat.errors import Refused
-from trio_chat.messages import Event, Gap, Join, Leave, Page, RoomInfo, Say
+from trio_chat.messages import (
+    Delete,
+    Edit,
+    Event,
+    Found,
+    Gap,
+    Hit,
+    Join,
+    Kick,
+    Leave,
+    Page,
+    Post,
+    React,
+    RoomInfo,
+    Say,
+    Topic,
+)
 
 EXAMPLES = int(os.environ.get("ATTACKS", "100"))
 """Random strings; `ATTACKS=100000 pytest tests/test_attacks.py` takes a while."""
@@ -53,12 +72,66 @@ def note(environ: dict[str, str], text: str) -> str:
     return notification(environ, text, text)[2:-2]
 
 
+def done(post: Post, by: str = "bob") -> Event:
+    return Event(2, NOON, by, post)
+
+
+def found(text: str) -> Found:
+    return Found((Hit(text, 1, NOON, text, text),))
+
+
+def private(text: str) -> Event:
+    return event(text, text, f"@alice,{text}:x")
+
+
+def about(text: str) -> Fragments:
+    buffers = Buffers(Attention("alice"))
+    buffers.go("lobby").topic = text
+    return room_status(buffers)
+
+
+WORDING = Wording("alice", UTC)
+
 PLACES: dict[str, Callable[[str], Fragments]] = {
     "text": lambda text: View("alice", UTC).show(event(text)),
     "own text": lambda text: View("bob", UTC).show(event(text)),
     "text on a narrow screen": lambda text: View("alice", UTC, 20).show(event(text)),
     "name": lambda text: View("alice", UTC).show(event("hi", text)),
     "room": lambda text: View("alice", UTC).show(Event(1, NOON, "bob", Join(text))),
+    "edit": lambda text: View("alice", UTC).show(done(Edit("lobby", 1, text), text)),
+    "reaction": lambda text: View("alice", UTC).show(
+        done(React("lobby", 1, text)), {1: event(text, text)}
+    ),
+    "topic": lambda text: View("alice", UTC).show(done(Topic("lobby", text), text)),
+    "reason": lambda text: View("alice", UTC).show(done(Kick("lobby", text, text), text)),
+    "topic in the status": about,
+    "topic in a heading": lambda text: View("alice", UTC).heading(text, text),
+    "topic that is asked for": lambda text: topic_line(text, text, "alice"),
+    "deletion": lambda text: View("alice", UTC).show(
+        done(Delete(text, 1), text), {1: event(text, text)}
+    ),
+    "quotation": lambda text: View("alice", UTC).show(
+        done(Say("lobby", "well", reply_to=1)), {1: event(text, text)}
+    ),
+    "private room": lambda text: View("alice", UTC).heading(f"@alice,{text}:x", ""),
+    "private announcement": lambda text: View("alice", UTC).announce(private(text)),
+    "plain private announcement": lambda text: LineView("alice", UTC).announce(private(text)),
+    "plain quotation": lambda text: LineView("alice", UTC).show(
+        done(Say("lobby", "well", reply_to=1)), {1: event(text, text)}
+    ),
+    "plain reaction": lambda text: LineView("alice", UTC).show(
+        done(React("lobby", 1, text)), {1: event(text, text)}
+    ),
+    "reaction in a pipe": lambda text: [
+        ("", View("alice", UTC).line(done(React("lobby", 1, text), text)))
+    ],
+    "edit in a pipe": lambda text: [
+        ("", View("alice", UTC).line(done(Edit("lobby", 1, text), text)))
+    ],
+    "what was found": lambda text: hit_list(found(text), text, WORDING, 60),
+    "what was not found": lambda text: hit_list(Found(()), text, WORDING, 60),
+    "what was found in a pipe": lambda text: [("", plain_hit(found(text).hits[0], WORDING))],
+    "list of texts": lambda text: text_list([event(text, text)], 500),
     "leave": lambda text: View("alice", UTC).show(Event(1, NOON, text, Leave(text, lost=True))),
     "gap": lambda text: View("alice", UTC).show(Gap(text, 1, 2)),
     "page": lambda text: View("alice", UTC).page(Page(text, (event(text),), more=True)),
@@ -67,8 +140,8 @@ PLACES: dict[str, Callable[[str], Fragments]] = {
     "plain text": lambda text: LineView("alice", UTC).show(event(text, text)),
     "plain announcement": lambda text: LineView("alice", UTC).announce(event(text, text, text)),
     "line in a pipe": lambda text: [("", View("alice", UTC).line(event(text, text)))],
-    "members": lambda text: member_list(text, [text]),
-    "list of rooms": lambda text: room_list([RoomInfo(text, 1, 1)], {}),
+    "members": lambda text: member_list(text, [text], "alice"),
+    "list of rooms": lambda text: room_list([RoomInfo(text, 1, 1)], {}, "alice"),
     "status": lambda text: status_line(State.CONNECTED, None, rooms_of(text), 500),
     "error": lambda text: refusal(Refused(text), short(text)),
     "notice": notice,

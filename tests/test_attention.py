@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from trio_chat.client.attention import Attention
-from trio_chat.messages import Event, Gap, Join, Say
+from trio_chat.messages import Edit, Event, Gap, Join, React, Say
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -71,6 +71,27 @@ def test_nobody_calls_oneself_and_who_is_ignored_or_in_a_muted_room_calls_nobody
     assert attention.calls(said("alice"))
 
 
+def test_what_is_said_in_private_calls_and_so_does_an_answer() -> None:
+    attention = Attention("alice", ignored={"eve"}, muted={"noise", "@dave"})
+    known = {4: said("x", by="alice"), 5: said("x", by="carol")}
+
+    def calls(room: str, reply_to: int | None = None, by: str = "bob") -> bool:
+        return attention.calls(Event(9, NOON, by, Say(room, "hi", reply_to=reply_to)), known)
+
+    assert calls("@alice,bob:x")
+    assert not calls("@alice,bob:x", by="alice")
+    assert not calls("@alice,dave:x", by="dave")
+    assert not calls("@alice,eve:x", by="eve")
+    assert not calls("@bob,carol:x")
+    assert calls("lobby", 4)
+    assert not calls("noise", 4)
+    assert not calls("lobby", 4, by="alice")
+    assert not calls("lobby", 5)
+    assert not calls("lobby", 6)
+    assert not attention.calls(Event(9, NOON, "bob", React("lobby", 4, "alice")), known)
+    assert not attention.calls(Event(9, NOON, "bob", Edit("lobby", 5, "alice?")), known)
+
+
 def test_what_counts_as_unread_is_what_others_say() -> None:
     attention = Attention("alice", ignored={"eve"}, muted={"noise"})
     assert attention.counts(said("hi"))
@@ -78,5 +99,7 @@ def test_what_counts_as_unread_is_what_others_say() -> None:
     assert not attention.counts(said("hi", by="alice"))
     assert not attention.counts(said("hi", by="eve"))
     assert not attention.counts(Event(1, NOON, "bob", Join("lobby")))
+    assert not attention.counts(Event(1, NOON, "bob", React("lobby", 1, "👍")))
+    assert not attention.counts(Event(1, NOON, "bob", Say("lobby", ""), changed=2))
     assert attention.hides(Event(1, NOON, "eve", Join("lobby")))
     assert not attention.hides(Gap("lobby", 1, 2))

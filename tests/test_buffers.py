@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from attrs import evolve
 
 from trio_chat.client.attention import Attention
 from trio_chat.client.buffers import (
@@ -13,7 +14,18 @@ from trio_chat.client.buffers import (
     Buffer,
     Buffers,
 )
-from trio_chat.messages import Event, Gap, Join, Leave, Post, Say
+from trio_chat.messages import (
+    Delete,
+    Edit,
+    Event,
+    Gap,
+    Join,
+    Leave,
+    Post,
+    React,
+    Say,
+    Topic,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ME = "alice"
@@ -114,6 +126,157 @@ def test_the_newest_texts_are_known() -> None:
     assert buffer.oldest == 1
 
 
+def test_what_was_read_elsewhere_is_not_unread_any_more(buffer: Buffer) -> None:
+    attention = Attention(ME)
+    for item in (event(6), event(7, "bob", "alice!"), event(8), event(9, "bob", "alice!")):
+        buffer.hold(item, attention)
+    buffer.mark(7, attention)
+    assert (buffer.unread, buffer.calls, len(buffer.waiting)) == (2, 1, 4)
+    buffer.mark(6, attention)
+    assert (buffer.unread, buffer.calls) == (2, 1)
+    assert first_new(buffer, *buffer.take()) == [2]
+    buffer.mark(9, attention)
+    assert (buffer.unread, buffer.calls) == (0, 0)
+
+
+def test_what_was_dropped_is_unread_until_what_waits_is_read(buffer: Buffer) -> None:
+    attention = Attention(ME)
+    for seq in range(6, 6 + WAITING_ITEMS + 3):
+        buffer.hold(event(seq), attention)
+    buffer.mark(6, attention)
+    assert buffer.unread == WAITING_ITEMS + 3
+    buffer.mark(8, attention)
+    assert buffer.unread == WAITING_ITEMS
+    buffer.mark(9, attention)
+    assert buffer.unread == WAITING_ITEMS - 1
+
+
+# ---------------------------------------------------------------- what is changed
+
+
+def text_of(item: Event | Gap) -> str:
+    assert isinstance(item, Event)
+    return item.message.text if isinstance(item.message, Say) else ""
+
+
+def test_a_text_is_known_as_it_is_now(buffer: Buffer) -> None:
+    for item in (
+        event(6, ME, "a"),
+        event(7, "bob", "b"),
+        event(8, "bob", Edit("lobby", 7, "c")),
+    ):
+        buffer.see(item, ME)
+    assert [text_of(text) for text in buffer.newest(9)] == ["a", "c"]
+    assert buffer.text(7) == "c"
+    buffer.note(event(7, "bob", "b"))  # an earlier page has the first text, maybe
+    assert buffer.text(7) == "c"
+    buffer.see(event(9, "bob", Delete("lobby", 7)), ME)
+    assert [text_of(text) for text in buffer.newest(9)] == ["a"]
+    assert (buffer.text(7), buffer.text(99)) == ("", "")
+
+
+def test_a_change_that_is_seen_already_is_not_told(buffer: Buffer) -> None:
+    edit, deletion = event(8, "bob", Edit("lobby", 6, "b")), event(9, "bob", Delete("lobby", 6))
+    assert not buffer.is_told(edit)
+    assert buffer.is_told(evolve(edit, changed=9))
+    buffer.see(evolve(event(6), changed=8), ME)
+    assert buffer.is_told(edit)
+    assert not buffer.is_told(deletion)
+    buffer.see(deletion, ME)
+    assert buffer.is_told(deletion)
+    assert not buffer.is_told(event(10, "bob", React("lobby", 6, "x")))
+
+
+def test_what_waits_is_seen_as_it_is_by_then(buffer: Buffer) -> None:
+    attention = Attention(ME)
+    said = [event(6, "bob", "alice!"), event(7, "bob", "b"), event(8, "bob", "alice?")]
+    changes: list[Post] = [Edit("lobby", 7, "c"), Delete("lobby", 6), Edit("lobby", 99, "x")]
+    for item in said + [event(9 + n, "bob", change) for n, change in enumerate(changes)]:
+        buffer.hold(item, attention)
+    assert (buffer.unread, buffer.calls) == (2, 1)
+    assert [text_of(item) for item in buffer.take()][:3] == ["", "c", "alice?"]
+
+
+def test_the_text_that_is_meant_is_found(buffer: Buffer) -> None:
+    for item in (event(6), event(7, "carol"), event(8, ME), event(9, ME)):
+        buffer.see(item, ME)
+    buffer.see(event(10, ME, Delete("lobby", 9)), ME)
+    assert buffer.last_of(lambda by: by == ME) == 8
+    assert buffer.last_of(lambda by: by != ME) == 7
+    assert buffer.last_of(lambda by: by == "bob") == 6
+    assert buffer.last_of(lambda by: by == "eve") is None
+
+
+def test_what_one_has_just_said_can_be_referred_to_and_is_shown_once(buffer: Buffer) -> None:
+    buffer.see(event(6, ME, "a"), ME)
+    buffer.say(event(7, ME, "b"))
+    assert buffer.last_of(lambda by: by == ME) == 7
+    assert [text.seq for text in buffer.context()] == [6]
+    buffer.see(event(7, ME, "b"), ME)
+    buffer.say(event(7, ME, "b"))
+    assert [text.seq for text in buffer.context()] == [6, 7]
+
+
+def test_ones_own_signs_and_the_topic_are_known(buffer: Buffer) -> None:
+    signs = [React("lobby", 6, "x"), React("lobby", 6, "y"), React("lobby", 6, "x", off=True)]
+    posts: list[Post] = [*signs, Topic("lobby", "tea")]
+    for number, post in enumerate(posts):
+        buffer.see(event(7 + number, ME, post), ME)
+    buffer.see(event(12, "bob", React("lobby", 6, "z")), ME)
+    assert buffer.signs == {6: {"y"}}
+    assert buffer.topic == "tea"
+
+
+# ---------------------------------------------------------------- private rooms
+
+BOB = "@alice,bob:k7Jx2mQ9"
+
+
+def test_a_private_room_is_found_by_the_name_of_the_other(buffers: Buffers) -> None:
+    buffers.open("@alice,bob:older")
+    buffers.open(BOB)
+    assert [buffers.find(what) for what in ("@bob", "@Bob", BOB, "4")] == [BOB] * 4
+    assert buffers.find("@carol") is None
+    assert buffers.find("bob") is None
+
+
+def test_one_hears_of_a_private_room_and_all_of_it_is_new(buffers: Buffers) -> None:
+    first = event(7, "bob", Say(BOB, "hi"))
+    assert buffers.meet_room(first)
+    assert not buffers.meet_room(first)
+    buffers.open(BOB).hold(first, buffers.attention)
+    assert (buffers.open(BOB).unread, buffers.open(BOB).calls) == (1, 1)
+    assert not buffers.is_shown(first)
+    assert buffers.next_unread() == BOB
+
+
+def test_one_hears_of_nothing_private_of_others_or_from_whom_one_ignores(
+    buffers: Buffers,
+) -> None:
+    buffers.attention.ignored.add("bob")
+    for item in (
+        event(7, "bob", Say(BOB, "hi")),
+        event(7, "carol", Say("@bob,carol:x", "hi")),
+        event(7, "bob", Say("den", "hi")),
+        Gap(BOB, 1, 2),
+    ):
+        assert not buffers.meet_room(item)
+    assert not buffers.is_shown(event(7, "bob", Say(BOB, "hi")))
+    assert list(buffers.rooms) == ["lobby", "garden"]
+
+
+def test_a_private_room_gets_its_name_when_it_begins(buffers: Buffers) -> None:
+    buffers.open("@bob")
+    buffers.open("den")
+    buffers.go("@bob")
+    assert buffers.find("@bob") == "@bob"
+    first = event(1, "bob", Say(BOB, "hi"))
+    assert buffers.meet_room(first)
+    assert list(buffers.rooms) == ["lobby", "garden", BOB, "den"]
+    assert buffers.current == buffers.open(BOB).room == BOB
+    assert not buffers.open(BOB).see(first, ME), "one looks there, so it is not new"
+
+
 # ---------------------------------------------------------------- several rooms
 
 
@@ -147,8 +310,12 @@ def test_going_away_and_back_makes_new_what_came_between(buffers: Buffers) -> No
     lobby = buffers.open("lobby")
     lobby.see(event(2), ME)
     buffers.go("garden")
+    lobby.hold(event(3), buffers.attention)
     buffers.go("lobby")
-    assert first_new(lobby, event(3)) == [0]
+    assert first_new(lobby, *lobby.take(), event(4)) == [0]
+    buffers.go("garden")
+    buffers.go("lobby")
+    assert first_new(lobby, event(5)) == []
 
 
 def test_a_room_that_is_left_is_gone(buffers: Buffers) -> None:

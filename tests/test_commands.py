@@ -9,20 +9,30 @@ from hypothesis import strategies as st
 from trio_chat.client.clean import REPLACED
 from trio_chat.client.commands import (
     EARLIER,
+    Answer,
     Command,
+    EditLast,
     Enter,
+    Erase,
     Exit,
+    Find,
     ListMembers,
     ListRooms,
+    ListTexts,
+    PutSign,
     Quit,
+    SetTopic,
+    ShowAround,
     ShowEarlier,
     ShowHelp,
     Talk,
+    Tell,
     UnknownCommand,
     WrongUse,
     complete,
     parse_command,
     sayable,
+    usages,
 )
 from trio_chat.errors import TextTooLong
 
@@ -41,6 +51,31 @@ from trio_chat.errors import TextTooLong
         ("/who garden", ListMembers("garden")),
         ("/history", ShowEarlier(EARLIER)),
         ("/history 7", ShowEarlier(7)),
+        ("/msg bob hi  there", Tell("bob", "hi  there")),
+        ("/msg @Bob one\n\ntwo", Tell("Bob", "one\n\ntwo")),
+        ("/query bob", Enter("@bob")),
+        ("/query @bob", Enter("@bob")),
+        ("/reply yes", Answer(None, "yes")),
+        ("/reply\nyes", Answer(None, "yes")),
+        ("/reply > quoted", Answer(None, "> quoted")),
+        ("/reply >812 yes, do", Answer(812, "yes, do")),
+        ("/reply >bob one\ntwo", Answer("bob", "one\ntwo")),
+        ("/reply", ListTexts()),
+        ("/react 👍", PutSign("👍", None)),
+        ("/react 👍 >812", PutSign("👍", 812)),
+        ("/react 👍 812", PutSign("👍", 812)),
+        ("/react 👍 bob", PutSign("👍", "bob")),
+        ("/react", ListTexts()),
+        ("/edit-last", EditLast(None)),
+        ("/edit-last one\ntwo", EditLast("one\ntwo")),
+        ("/delete", Erase(None)),
+        ("/delete >812", Erase(812)),
+        ("/topic", SetTopic(None)),
+        ("/topic the garden party", SetTopic("the garden party")),
+        ("/search green  soup", Find("green  soup")),
+        ("/search", Find(None)),
+        ("/jump 7", ShowAround(7, None)),
+        ("/jump @bob 7", ShowAround(7, "@bob")),
         ("/help", ShowHelp()),
         ("/quit", Quit()),
         ("quit", Quit()),
@@ -49,6 +84,8 @@ from trio_chat.errors import TextTooLong
         ("//etc/passwd", Talk("/etc/passwd")),
         ("///", Talk("//")),
         ("/usr/bin/env\nis code", Talk("/usr/bin/env\nis code")),
+        ("/who\nis it", Talk("/who\nis it")),
+        ("//a comment\nof two lines", Talk("//a comment\nof two lines")),
         ("\n  a\n\n  b\n", Talk("  a\n\n  b")),
         ("", None),
         (" \n ", None),
@@ -69,7 +106,19 @@ def test_an_unknown_command_gets_the_nearest_one(typed: str, meant: str) -> None
 
 @pytest.mark.parametrize(
     "typed",
-    ["/join", "/join a b", "/rooms x", "/history x", "/history 0", "/history ²", "/quit now"],
+    [
+        *("/join", "/join a b", "/rooms x", "/history x", "/history 0", "/history ²"),
+        *("/quit now", "/msg", "/msg bob", "/msg bob\n ", "/query", "/query a b"),
+        *(
+            "/reply >bob",
+            "/reply >",
+            "/reply >0 x",
+            "/react a b c",
+            "/react x >",
+            "/delete a b",
+        ),
+        *("/jump", "/jump x", "/jump lobby x", "/jump 1 2 3"),
+    ],
 )
 def test_wrong_use_says_the_right_one(typed: str) -> None:
     with pytest.raises(WrongUse, match=typed.split(maxsplit=1)[0]):
@@ -98,6 +147,12 @@ def test_an_error_does_not_repeat_all_that_was_typed(name: str) -> None:
         ("/join g", ["/join garden "]),
         ("/who ", ["/who garden ", "/who lobby "]),
         ("/history ", []),
+        ("/msg al", ["/msg alan ", "/msg alice "]),
+        ("/msg bob ask al", ["/msg bob ask alan ", "/msg bob ask alice "]),
+        ("/query b", ["/query bob "]),
+        ("/reply >b", ["/reply >bob "]),
+        ("/react x >b", ["/react x >bob "]),
+        ("/jump l", ["/jump lobby "]),
         ("z", []),
     ],
 )
@@ -114,3 +169,8 @@ def test_a_text_that_would_end_the_connection_is_refused_here() -> None:
     assert sayable("é" * 8, 16) == "é" * 8
     with pytest.raises(TextTooLong, match="16 bytes"):
         sayable("é" * 9, 16)
+
+
+def test_each_line_of_the_help_fits_on_a_terminal() -> None:
+    width = max(len(usage) for usage, _ in usages()) + 2
+    assert [help for _, help in usages() if width + len(help) > 80] == []

@@ -123,6 +123,31 @@ async def test_any_text_comes_back_as_it_was(path: Path, text: str) -> None:
         assert texts(journal) == [text]
 
 
+async def test_what_a_text_answers_or_replaces_is_remembered_for_that_history(
+    path: Path,
+) -> None:
+    async with open_journal(path) as journal:
+        journal.know(WELCOME)
+        unsent = [
+            journal.add("lobby", "yes", reply_to=4),
+            journal.add("lobby", "no", edits=7),
+            journal.move(journal.add("den", "no", reply_to=5), "lobby"),
+        ]
+        assert [(text.reply_to, text.edits) for text in unsent] == [
+            (4, None),
+            (None, 7),
+            (5, None),
+        ]
+    async with open_journal(path) as journal:
+        assert list(journal.unsent.values()) == unsent
+        journal.know(evolve(WELCOME, epoch="epoch two"))
+    async with open_journal(path) as journal:
+        assert texts(journal) == ["yes", "no", "no"]
+        assert {(text.reply_to, text.edits) for text in journal.unsent.values()} == {
+            (None, None)
+        }
+
+
 async def test_lines_that_were_typed_come_back_and_are_bounded(path: Path) -> None:
     async with open_journal(path) as journal:
         for number in range(TYPED + 3):
@@ -158,8 +183,11 @@ async def test_a_journal_of_the_first_version_goes_on(path: Path) -> None:
     async with open_journal(path) as journal:
         assert texts(journal) == ["precious"]
         journal.recall("a line")
+        journal.add("lobby", "yes", reply_to=4)
     async with open_journal(path) as journal:
-        assert (texts(journal), list(journal.typed.values())) == (["precious"], ["a line"])
+        assert texts(journal) == ["precious", "yes"]
+        assert [text.reply_to for text in journal.unsent.values()] == [None, 4]
+        assert list(journal.typed.values()) == ["a line"]
 
 
 async def test_what_cant_be_made_new_stays_old(

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from trio_chat.client.lineview import LineView
 from trio_chat.client.wrap import plain
-from trio_chat.messages import Event, Gap, Join, Leave, Page, Post, Say
+from trio_chat.messages import (
+    Delete,
+    Edit,
+    Event,
+    Gap,
+    Join,
+    Leave,
+    Page,
+    Post,
+    React,
+    Say,
+    Topic,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -36,6 +48,32 @@ def view() -> LineView:
 )
 def test_an_event_is_a_line(view: LineView, post: Post | str, by: str, line: str) -> None:
     assert plain(view.show(event(post, by))) == line
+
+
+KNOWN = {4: event("shall we?"), 5: event("well", "alice")}
+
+
+@pytest.mark.parametrize(
+    ("post", "line"),
+    [
+        (Say("lobby", "yes", reply_to=4), 'bob, to bob\'s "shall we?": yes'),
+        (Say("lobby", "yes", reply_to=5), 'bob, to your "well": yes'),
+        (Say("lobby", "yes", reply_to=9), "bob, to event 9: yes"),
+        (Edit("lobby", 4, "a\nb"), "* bob edited the text of 12:00: a ⏎ b"),
+        (Delete("lobby", 9), "* bob deleted event 9"),
+        (React("lobby", 5, "👍"), '* bob put 👍 on your "well"'),
+        (Topic("lobby", "tea"), "* bob set the topic: tea"),
+    ],
+)
+def test_what_is_done_to_a_text_is_a_line(view: LineView, post: Post, line: str) -> None:
+    assert plain(view.show(event(post), KNOWN)) == f"12:00 {line}"
+
+
+def test_who_talks_in_private_is_said(view: LineView) -> None:
+    room = "@alice,bob:k7Jx2mQ9"
+    assert plain(view.announce(event(Say(room, "hi")))) == "bob, in private to you: hi"
+    mine = view.announce(event(Say(room, "hi"), "alice"))
+    assert plain(mine) == "you, in private to bob: hi"
 
 
 def test_there_are_no_drawn_lines(view: LineView) -> None:

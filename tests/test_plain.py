@@ -14,12 +14,12 @@ from attrs import define, field
 
 from trio_chat.client.calls import Receipt
 from trio_chat.client.chat import Chat
+from trio_chat.client.feed import Item
 from trio_chat.client.plain import (
     BATCH,
     CHUNK_BYTES,
     IN_FLIGHT,
     LONGEST_LINE,
-    Item,
     Lines,
     race,
     run_plain,

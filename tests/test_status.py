@@ -39,6 +39,22 @@ def test_rooms_have_numbers_and_say_what_is_unread(buffers: Buffers) -> None:
     }
 
 
+def test_a_private_room_is_called_by_the_other_and_a_topic_stands_at_the_end(
+    buffers: Buffers,
+) -> None:
+    buffers.attention.muted.add("@eve")
+    for other in ("bob", "eve"):
+        buffer = buffers.open(f"@alice,{other}:x")
+        buffer.since = 0
+        say = Event(1, NOON, other, Say(buffer.room, "hi"))
+        buffer.hold(say, buffers.attention)
+    assert plain(room_status(buffers)).endswith("4:noise 5:@bob(1, 1!) 6:@eve")
+    buffers.open("lobby").topic = "two \x1b words"
+    assert plain(room_status(buffers)).endswith(" 6:@eve ─ two \ufffd words")
+    buffers.go("garden")
+    assert plain(room_status(buffers)).endswith("6:@eve")
+
+
 @pytest.mark.parametrize(
     ("state", "lag", "line", "style"),
     [

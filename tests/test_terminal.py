@@ -24,10 +24,12 @@ from prompt_toolkit.output import DummyOutput
 from trio_chat.client.buffers import WAITING_ITEMS
 from trio_chat.client.chat import Chat
 from trio_chat.client.colours import COLOURS, NAMES
+from trio_chat.client.errands import CONTEXT, MET_CONTEXT
+from trio_chat.client.feed import Item
 from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import NAME_COLOURS, notice
-from trio_chat.client.person import CONTEXT, WAITING, Person
+from trio_chat.client.person import WAITING, Person
 from trio_chat.client.screen import HINT, PENDING_LINES, Screen
 from trio_chat.client.terminal import run_terminal
 from trio_chat.client.wrap import plain
@@ -37,17 +39,41 @@ from trio_chat.errors import (
     ChatError,
     LinkLost,
     NameTaken,
+    NoSuchName,
+    NoSuchRoom,
     TextTooLong,
 )
-from trio_chat.messages import Event, Page, RoomInfo, RoomState, Say, Welcome
+from trio_chat.messages import (
+    Ban,
+    Called,
+    Delete,
+    Edit,
+    Event,
+    Found,
+    Hit,
+    Kick,
+    Marked,
+    Members,
+    Page,
+    Post,
+    React,
+    RoomInfo,
+    RoomState,
+    Say,
+    Topic,
+    Welcome,
+)
 from trio_chat.session import Settings
 from trio_chat.testing import running_server
 
 LIMITS = evolve(Settings(rate=0).limits, text=100)
 WELCOME = Welcome(1, "alice", "a server", "token", "one", LIMITS)
 
+BOB = "@alice,bob:k7Jx2mQ9"
+"""The private room with bob."""
+
 ERASED, BELL = "\f", "\N{BELL}"
-PROMPT = re.compile(r"(?:lobby|garden)(?: \(reconnecting\))?>.*")
+PROMPT = re.compile(r"(?:lobby|garden|@\w+)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
 CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
 ALT_1, ALT_A, CTRL_Z = "\x1b1", "\x1ba", "\x1a"
@@ -164,10 +190,13 @@ class FakeChat:
     asked: list[tuple[object, ...]] = field(factory=list)
     is_answering: bool = True
     joined_at: int = 1
+    topics: dict[str, str] = field(factory=dict)
     ids: list[str | None] = field(factory=list, init=False)
-    _send: trio.MemorySendChannel[Event] = field(init=False)
-    _receive: trio.MemoryReceiveChannel[Event] = field(init=False)
+    reads: list[tuple[str, int]] = field(factory=list, init=False)
+    _send: trio.MemorySendChannel[Item] = field(init=False)
+    _receive: trio.MemoryReceiveChannel[Item] = field(init=False)
 
+    _silence: trio.Event = field(factory=trio.Event, init=False)
     failure: ChatError | None = None
     welcome: Welcome = WELCOME
 
@@ -182,6 +211,15 @@ class FakeChat:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         self._send.send_nowait(Event(seq, at, by, Say(room, text)))
 
+    def see(self, post: Post, by: str = "bob", *, seq: int = 1) -> None:
+        self._send.send_nowait(Event(seq, datetime(2026, 1, 1, tzinfo=UTC), by, post))
+
+    def put(self, item: Item) -> None:
+        self._send.send_nowait(item)
+
+    def go_on(self) -> None:
+        self._silence.set()
+
     def lose(self, failure: ChatError | None = None) -> None:
         self.failure = failure or LinkLost("no server any more")
         self._send.close()
@@ -192,7 +230,9 @@ class FakeChat:
         await self._note("join", room, *[after] * (after is not None))
         return self.joined_at
 
-    async def say(self, room: str, text: str, *, id: str | None = None) -> int:
+    async def say(
+        self, room: str, text: str, *, reply_to: int | None = None, id: str | None = None
+    ) -> int:
         if text == "take my name":
             self.lose(NameTaken("somebody is called alice"))
             assert self.failure is not None
@@ -204,7 +244,38 @@ class FakeChat:
         if text.startswith("refuse me"):
             raise TextTooLong("too \x1b[2J long")
         self.ids.append(id)
-        return await self._note("say", room, text)
+        return await self._note("say", room, text, *[reply_to] * (reply_to is not None))
+
+    async def edit(self, room: str, seq: int, text: str) -> int:
+        return await self._note("edit", room, seq, text)
+
+    async def delete(self, room: str, seq: int) -> int:
+        return await self._note("delete", room, seq)
+
+    async def react(self, room: str, seq: int, sign: str, *, off: bool = False) -> int:
+        return await self._note("react", room, seq, sign, *[off] * off)
+
+    async def set_topic(self, room: str, text: str) -> int:
+        return await self._note("topic", room, text)
+
+    async def read(self, room: str, seq: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.reads.append((room, seq))
+        self.bell.ring()
+
+    async def search(self, words: str, *, before: int | None = None) -> Found:
+        await self._note("search", words, before)
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return Found((Hit("den", 7, at, "bob", f"about {words}"),), 99)
+
+    async def members(self, room: str) -> Members:
+        await trio.lowlevel.checkpoint()
+        if room == "@nobody":
+            raise NoSuchName("nobody is called nobody")
+        if room == "@carol":
+            raise NoSuchRoom("nothing was said there")
+        full = BOB if room == "@bob" else room
+        return Members(full, ("alice", "dave"), topic=self.topics.get(room, ""))
 
     async def leave(self, room: str) -> int:
         return await self._note("leave", room)
@@ -232,13 +303,13 @@ class FakeChat:
         self.asked.append(asked)
         self.bell.ring()
         if not self.is_answering:
-            await trio.sleep_forever()
+            await self._silence.wait()
         await trio.testing.wait_all_tasks_blocked()  # a server is never the first to be ready
         return 1
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._receive:
-            yield event
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        async for item in self._receive:
+            yield item
         assert self.failure is not None
         raise self.failure
 
@@ -333,6 +404,14 @@ async def test_tab_completes(desk: Desk) -> None:
         ("/history 999", ("history", "lobby", None, 100)),
         ("/leave", ("leave", "lobby")),
         ("//x", ("say", "lobby", "/x")),
+        ("/msg bob hi there", ("say", "@bob", "hi there")),
+        ("/topic tea", ("topic", "lobby", "tea")),
+        ("/topic -", ("topic", "lobby", "")),
+        ("/search soup", ("search", "soup", None)),
+        ("/jump den 30", ("history", "den", None, 20, 20)),
+        ("/delete 7", ("delete", "lobby", 7)),
+        ("/react 👍 >7", ("react", "lobby", 7, "👍")),
+        ("/reply >7 yes", ("say", "lobby", "yes", 7)),
     ],
 )
 async def test_commands_are_obeyed(desk: Desk, typed: str, asked: tuple[object, ...]) -> None:
@@ -370,6 +449,17 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
         ("/rooms", "lobby  2 here, 7 events"),
         ("/who", "2 in lobby: "),
         ("/history", "there is nothing earlier in lobby"),
+        ("/topic", "lobby has no topic"),
+        ("/search soup", "2026-01-01 00:00 den 7 bob │ about soup"),
+        ("/search", "there is nothing more"),
+        ("/reply", "there is no text here"),
+        ("/reply yes", "there is no text of others here"),
+        ("/react 👍 eve", "there is no text of eve here"),
+        ("/delete", "there is no text of yours here"),
+        ("/edit-last", "there is no text of yours here"),
+        ("/msg 4 hi", "'4' is not"),
+        ("/query nobody", "nobody is called nobody"),
+        ("/mute 4", "'4' is not"),
     ],
 )
 async def test_answers_are_shown(desk: Desk, typed: str, shown: str) -> None:
@@ -492,6 +582,343 @@ async def test_a_flood_elsewhere_says_what_it_has_dropped(desk: Desk) -> None:
         assert "── 5 more before these; /history shows them ──" in desk.text
         desk.type("/history", ENTER)
         await desk.until(lambda: ("history", "lobby", 7, 20) in desk.chat.asked)
+
+
+# ---------------------------------------------------------------- private rooms
+
+
+async def test_a_private_message_rings_and_waits_in_a_room_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"TERM": "foot"})
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.chat.see(Say(BOB, "psst"), seq=7)
+        await desk.see("@bob │ psst")
+        await soon(lambda: plain(screen.rooms) == "1:lobby 2:@bob(1, 1!)")
+        assert f"{BELL}\x1b]777;notify;bob in private;psst\x1b\\" in desk.text
+        await desk.until(lambda: ("history", BOB, 7, MET_CONTEXT) in desk.chat.asked)
+        desk.type("/2", ENTER)
+        await desk.see("── new ──")
+        await desk.see("bob │ psst")
+        await desk.see("@bob>")
+        shown = desk.text[desk.text.rindex("── @bob ──") :]
+        assert shown.index("── new ──") < shown.index("bob │ psst")
+        desk.type("yes?", ENTER)
+        await desk.until(lambda: ("say", BOB, "yes?") in desk.chat.asked)
+        desk.type("/mute @Bob", ENTER)
+        await desk.see("mute: @Bob is on the list")
+
+
+async def test_what_one_says_in_private_from_elsewhere_is_seen(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.type("/msg bob psst", ENTER)
+        await desk.until(lambda: ("say", "@bob", "psst") in desk.chat.asked)
+        desk.chat.see(Say(BOB, "psst"), "alice")
+        await desk.see("@bob alice │ psst")
+        await soon(lambda: plain(screen.rooms) == "1:lobby 2:@bob")
+        assert BELL not in desk.text
+        desk.type("/msg bob again", ENTER)
+        await desk.until(lambda: ("say", BOB, "again") in desk.chat.asked)
+
+
+async def test_a_private_room_is_entered_with_what_was_said_there(desk: Desk) -> None:
+    desk.chat.topics[BOB] = "tea"
+    desk.chat.welcome = evolve(WELCOME, rooms=(RoomState(BOB, 40, 40),))
+    async with desk.sitting():
+        desk.type("/query bob", ENTER)
+        await desk.see("@bob is about: tea")
+        assert ("join", BOB, 20) in desk.chat.asked
+        desk.type("/leave", ENTER)
+        await desk.until(lambda: ("leave", BOB) in desk.chat.asked)
+
+
+async def test_a_private_room_where_nothing_was_said_begins_with_the_first_text(
+    desk: Desk, journal: Journal
+) -> None:
+    carol, screen = "@alice,carol:x", Screen()
+    async with desk.sitting(screen, journal):
+        desk.type("/query carol", ENTER)
+        await desk.see("@carol>")
+        desk.type("hi", ENTER)
+        await desk.until(lambda: ("say", "@carol", "hi") in desk.chat.asked)
+        desk.chat.see(Say(carol, "hi"), "alice")
+        await desk.see("alice » hi")
+        await soon(lambda: not journal.unsent)
+        desk.type("/edit-last ho", ENTER)
+        await desk.until(lambda: ("edit", carol, 1, "ho") in desk.chat.asked)
+        assert plain(screen.rooms) == "1:lobby 2:@carol"
+        desk.type("/query dave", ENTER, "/query carol", ENTER, "still?", ENTER)
+        await desk.until(lambda: ("say", carol, "still?") in desk.chat.asked)
+
+
+async def test_private_rooms_with_something_unread_are_there_at_the_start(
+    desk: Desk, journal: Journal
+) -> None:
+    read, new, other = RoomState("@alice,eve:x", 9, 9), RoomState(BOB, 9), "@alice,dave:x"
+    desk.chat.welcome = evolve(WELCOME, rooms=(read, new, RoomState(other, 9, 3)))
+    journal.know(desk.chat.welcome)
+    journal.see(other, 9)
+    screen = Screen()
+    async with desk.sitting(screen, journal):
+        await desk.until(lambda: ("join", BOB, 0) in desk.chat.asked)
+        desk.chat.see(Say(BOB, "psst"), seq=9)
+        await soon(lambda: plain(screen.rooms) == "1:lobby 2:@bob(1, 1!)")
+    assert [room for what, room, *_ in desk.chat.asked if what == "join"] == ["lobby", BOB]
+
+
+async def test_a_private_text_never_comes_back_where_all_would_hear_it(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/msg bob refuse me", ENTER)
+        await desk.see("not said: refuse me")
+        await desk.see("> /msg bob refuse me")
+
+
+async def test_what_an_ignored_person_says_in_private_is_not_heard(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/ignore bob", ENTER)
+        await desk.see("bob is on the list")
+        desk.chat.see(Say(BOB, "psst"))
+        desk.chat.hear("end", by="carol")
+        await desk.see("end")
+        assert "psst" not in desk.text
+        assert "@bob" not in desk.text
+
+
+async def test_who_is_invited_is_told_at_once(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/ignore eve", ENTER)
+        await desk.see("eve is on the list")
+        desk.chat.put(Called("spam", "eve", 3))
+        desk.chat.put(Called("den", "bob", 3))
+        await desk.see("bob invites you; /join den enters that room")
+        await desk.see(BELL)
+    assert "spam" not in desk.text
+
+
+@pytest.mark.parametrize("post", [Kick("lobby", "alice", "bye"), Ban("lobby", "alice")])
+async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.type("/1", ENTER)
+        await desk.see("── lobby ──")
+        desk.chat.see(Ban("lobby", "alice", off=True), seq=5)
+        desk.chat.see(post, seq=6)
+        await desk.see("bob put alice out" if isinstance(post, Kick) else "bob banned alice")
+        await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
+
+
+async def test_who_is_put_out_elsewhere_is_told(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        await in_two_rooms(desk)
+        desk.chat.see(Kick("lobby", "alice", "bye"), seq=6)
+        await desk.see("bob put alice out of the room: bye (lobby)")
+        await soon(lambda: plain(screen.rooms) == "1:garden")
+
+
+# ---------------------------------------------------------------- how far one has read
+
+
+async def test_the_server_is_told_what_was_shown(desk: Desk) -> None:
+    desk.chat.welcome = evolve(WELCOME, rooms=(RoomState("lobby", 9, 5),))
+    async with desk.sitting() as left:
+        await in_two_rooms(desk)
+        desk.chat.see(Say("garden", "one"), seq=2)
+        desk.chat.hear("two", seq=5)
+        await desk.until(lambda: desk.chat.reads == [("garden", 2)])
+        desk.type("/1", ENTER)
+        await desk.see("two")
+        desk.chat.hear("three", seq=6)
+        await desk.see("three")
+        desk.type("/quit", ENTER)
+        await left.wait()
+    assert desk.chat.reads == [("garden", 2), ("lobby", 6)]
+
+
+async def test_what_is_read_at_another_device_is_not_unread(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        await in_two_rooms(desk)
+        for seq in (2, 3, 4):
+            desk.chat.hear(f"n{seq}.", seq=seq)
+        await soon(lambda: plain(screen.rooms) == "1:lobby(3) 2:garden")
+        desk.chat.put(Marked("lobby", 3))
+        desk.chat.put(Marked("den", 3))
+        await soon(lambda: plain(screen.rooms) == "1:lobby(1) 2:garden")
+        desk.type(ALT_1)
+        await desk.see("n4.")
+        shown = desk.text[desk.text.rindex("── lobby ──") :]
+        assert shown.index("n3.") < shown.index("── new ──") < shown.index("n4.")
+
+
+async def test_on_a_new_machine_the_news_begin_where_one_has_stopped_to_read(
+    desk: Desk, journal: Journal
+) -> None:
+    desk.chat.welcome = evolve(WELCOME, rooms=(RoomState("lobby", 40, 30),))
+    desk.chat.joined_at = 40
+    journal.know(WELCOME)
+    journal.see("lobby", 4)
+    async with desk.sitting(journal=journal):
+        assert desk.chat.asked == [("join", "lobby", 30 - CONTEXT)]
+        for seq in (30, 31):
+            desk.chat.hear(f"n{seq}.", seq=seq)
+        await desk.see("n31.")
+    assert desk.text.index("n30.") < desk.text.index("── new ──") < desk.text.index("n31.")
+
+
+# ---------------------------------------------------------------- what is said of a text
+
+
+async def in_a_talk(desk: Desk) -> None:
+    """Three people have said something, oneself last."""
+    desk.chat.hear("shall we?", seq=2)
+    desk.chat.hear("no", seq=3, by="carol")
+    desk.chat.hear("teh end", seq=4, by="alice")
+    await desk.see("teh end")
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("/reply yes", ("say", "lobby", "yes", 3)),
+        ("/reply >bob yes", ("say", "lobby", "yes", 2)),
+        ("/reply >4 yes", ("say", "lobby", "yes", 4)),
+        ("/react 👍", ("react", "lobby", 3, "👍")),
+        ("/react 👍 bob", ("react", "lobby", 2, "👍")),
+        ("/edit-last the end", ("edit", "lobby", 4, "the end")),
+        ("/delete", ("delete", "lobby", 4)),
+    ],
+)
+async def test_a_text_is_meant_by_who_said_it_or_by_its_number(
+    desk: Desk, typed: str, asked: tuple[object, ...]
+) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.type(typed, ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == asked)
+
+
+async def test_the_numbers_of_the_texts_can_be_had(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.type("/reply", ENTER)
+        for line in (">2 bob: shall we?", ">3 carol: no", ">4 alice: teh end"):
+            await desk.see(line)
+
+
+async def test_which_text_is_meant_is_settled_when_it_is_typed(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        await in_two_rooms(desk)
+        desk.type(ALT_1)
+        await desk.see("── lobby ──")
+        desk.chat.is_answering = False
+        desk.type("/react 👍", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1][0] == "react")
+        desk.type("/topic tea", ENTER, "/react 👎", ENTER, "/reply why?", ENTER, "/2", ENTER)
+        await desk.until(lambda: desk.prompt == "garden>")
+        desk.chat.see(Say("garden", "well"), seq=9)
+        await desk.see("well")
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.until(lambda: desk.chat.asked[-1][0] == "say")
+    assert desk.chat.asked[-3:] == [
+        ("topic", "lobby", "tea"),
+        ("react", "lobby", 3, "👎"),
+        ("say", "lobby", "why?", 3),
+    ]
+
+
+async def test_a_sign_is_taken_off_with_the_same_words(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.chat.see(React("lobby", 3, "👍"), "alice", seq=5)
+        await desk.see('you put 👍 on carol\'s "no"')
+        desk.type("/react 👍", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("react", "lobby", 3, "👍", True))
+
+
+async def test_what_one_said_last_comes_back_to_be_edited(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.type("/edit-last", ENTER)
+        await desk.see("/edit-last teh end")
+        desk.type("!", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("edit", "lobby", 4, "teh end!"))
+
+
+async def test_what_is_not_stored_yet_cant_be_edited(desk: Desk, journal: Journal) -> None:
+    async with desk.sitting(journal=journal):
+        await in_a_talk(desk)
+        desk.chat.is_answering = False
+        desk.type("teh", ENTER, "/edit-last the", ENTER)
+        await desk.see("what you have said last is not stored yet")
+    assert [unsent.text for unsent in journal.unsent.values()] == ["teh"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("/reply >bob yes", ("yes", 2, None)), ("/edit-last the end", ("the end", None, 4))],
+)
+async def test_what_is_typed_without_a_connection_is_kept_with_what_it_is_about(
+    desk: Desk, journal: Journal, typed: str, kept: tuple[object, ...]
+) -> None:
+    async with desk.sitting(journal=journal):
+        await in_a_talk(desk)
+        desk.chat.is_answering = False
+        desk.type(typed, ENTER)
+        await soon(lambda: len(journal.unsent) == 1)
+    (unsent,) = journal.unsent.values()
+    assert (unsent.text, unsent.reply_to, unsent.edits) == kept
+
+
+async def test_what_was_asked_for_and_is_not_done_is_told_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.person.GRACE", 0.05)
+    async with desk.sitting() as left:
+        desk.chat.is_answering = False
+        desk.type("/delete 4", ENTER, "/delete 5", ENTER, CTRL_D)
+        await left.wait()
+    assert "maybe not done: 2 commands" in desk.text
+
+
+async def test_changes_are_seen_and_nothing_of_them_rings(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        await in_a_talk(desk)
+        changes: list[Post] = [
+            React("lobby", 4, "👍"),
+            Edit("lobby", 2, "alice, shall we?"),
+            Delete("lobby", 2),
+            Topic("lobby", "alice"),
+        ]
+        for number, post in enumerate(changes):
+            desk.chat.see(post, seq=5 + number)
+        await desk.see('bob put 👍 on your "teh end"')
+        await desk.see("bob ~ alice, shall we? (edits 00:00)")
+        await desk.see("bob deleted the text of 00:00")
+        await soon(lambda: plain(screen.rooms) == "1:lobby ─ alice")
+        assert BELL not in desk.text
+        desk.chat.see(Say("lobby", "sure", reply_to=4), seq=9)
+        await desk.see("┌ alice: teh end")
+        await desk.see(BELL)
+
+
+async def test_older_hits_are_found_by_the_same_command(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/search soup", ENTER, "/search", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("search", "soup", 99))
+
+
+async def test_one_jumps_to_another_room_and_is_there(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.type("/jump lobby 30", ENTER)
+        await desk.until(lambda: ("history", "lobby", None, 20, 20) in desk.chat.asked)
+        await desk.until(lambda: desk.prompt == "lobby>")
 
 
 # ---------------------------------------------------------------- what is under way

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,12 +17,26 @@ from trio_chat.client.notices import (
     notice,
     refusal,
     room_list,
+    topic_line,
     warning,
 )
 from trio_chat.client.view import View
 from trio_chat.client.wrap import Fragments, cells, plain
 from trio_chat.errors import Refused
-from trio_chat.messages import Event, Gap, Join, Leave, Page, Post, RoomInfo, Say
+from trio_chat.messages import (
+    Delete,
+    Edit,
+    Event,
+    Gap,
+    Join,
+    Leave,
+    Page,
+    Post,
+    React,
+    RoomInfo,
+    Say,
+    Topic,
+)
 from trio_chat.names import NAME_CHARS
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -48,6 +63,17 @@ def view() -> View:
     view = View("alice", UTC)
     view.show(event("first"))
     return view
+
+
+BOB = "@alice,bob:k7Jx2mQ9"
+"""The private room with bob."""
+
+KNOWN = {
+    4: event("shall we ship it?", "bob", seq=4),
+    5: event("in five minutes\n(coffee)", seq=5),
+    6: evolve(event("", "carol", seq=6), changed=7),
+}
+"""What was said before."""
 
 
 # ---------------------------------------------------------------- events
@@ -91,6 +117,58 @@ def test_later_lines_stand_below_the_first(view: View) -> None:
         "12:00    bob │ def f():",
         "             │     return 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("post", "line"),
+    [
+        (Edit("lobby", 4, "ship it?\nnow?"), "12:00    bob ~ ship it?|now? (edits 12:00)"),
+        (Edit("lobby", 9, "what"), "12:00    bob ~ what (edits event 9)"),
+        (Delete("lobby", 4), "12:00    ---   bob deleted the text of 12:00"),
+        (Delete("lobby", 9), "12:00    ---   bob deleted event 9"),
+        (
+            React("lobby", 5, "👍"),
+            '12:00    -+-   bob put 👍 on your "in five minutes ⏎ (coffee)"',
+        ),
+        (React("lobby", 4, "👍"), '12:00    -+-   bob put 👍 on bob\'s "shall we ship it?"'),
+        (
+            React("lobby", 6, "+1", off=True),
+            '12:00    -+-   bob took +1 off carol\'s "(deleted)"',
+        ),
+        (React("lobby", 9, "👍"), "12:00    -+-   bob put 👍 on event 9"),
+        (Topic("lobby", "release"), "12:00    ---   bob set the topic: release"),
+        (Topic("lobby", ""), "12:00    ---   bob took the topic away"),
+    ],
+)
+def test_what_is_done_is_one_line(view: View, post: Post, line: str) -> None:
+    shown = plain(view.show(event(post, "bob"), KNOWN)).replace("\n             │ ", "|")
+    assert shown == line
+
+
+def test_an_answer_stands_below_what_it_answers(view: View) -> None:
+    assert plain(view.show(event(Say("lobby", "yes", reply_to=4)), KNOWN)).split("\n") == [
+        "             ┌ bob: shall we ship it?",
+        "12:00  alice » yes",
+    ]
+    view.columns = 40
+    assert plain(view.show(event(Say("lobby", "yes", reply_to=5)), KNOWN)).split("\n") == [
+        "             ┌ alice: in five minutes ⏎…",
+        "12:00  alice » yes",
+    ]
+    assert shown(view, event(Say("lobby", "yes", reply_to=9))).startswith(
+        "             ┌ event 9; /jump 9 shows"
+    )
+    view.columns = 30
+    assert plain(view.show(event(Say("lobby", "yes", reply_to=6)), KNOWN)).split("\n") == [
+        "┌ carol: (deleted)",
+        "12:00 alice",
+        "» yes",
+    ]
+
+
+def test_what_was_changed_before_one_came_says_so(view: View) -> None:
+    assert shown(view, evolve(event("hi", "bob"), changed=9)) == "12:00    bob │ hi (edited)"
+    assert shown(view, evolve(event("", "bob"), changed=9)) == "12:00    bob │ (deleted)"
 
 
 def test_a_text_cant_look_like_what_somebody_else_said(view: View) -> None:
@@ -169,8 +247,8 @@ def test_a_server_cant_reach_the_terminal_through_any_field(view: View) -> None:
         view.page(Page(EVIL, (), more=False)),
         notice(EVIL),
         refusal(Refused(EVIL)),
-        member_list(EVIL, [EVIL]),
-        room_list([room], {}),
+        member_list(EVIL, [EVIL], EVIL),
+        room_list([room], {}, EVIL),
         view.announce(event(EVIL, EVIL)),
         warning(EVIL),
         view.rule(EVIL),
@@ -295,24 +373,62 @@ def test_a_page_has_its_own_dates_and_a_frame(view: View) -> None:
     assert shown(view, event("new")) == "12:00  alice » new"
 
 
+def test_a_page_has_each_text_as_it_is_now(view: View) -> None:
+    events = (
+        evolve(event("now", "bob", seq=1), changed=3),
+        evolve(event(Edit("lobby", 1, ""), "bob", seq=2), changed=3),
+        event(Edit("lobby", 1, "now"), "bob", seq=3),
+        event(Say("lobby", "yes", reply_to=1), seq=4),
+        event(Say("lobby", "no", reply_to=8), seq=5),
+    )
+    known = {8: event("before", "bob", seq=8)}
+    page = view.page(Page("lobby", events, more=False), known, meant=4)
+    assert plain(page).split("\n")[2:-1] == [
+        "12:00    bob │ now (edited)",
+        "             ┌ bob: now (edited)",
+        "12:00  alice » yes",
+        "             ┌ bob: before",
+        "12:00  alice » no",
+    ]
+    assert ("called", "yes") in page
+
+
+def test_a_private_room_is_called_by_the_other(view: View) -> None:
+    assert (
+        shown(view, Gap(BOB, 1, 2)) == "── 2 events of @bob can't be had any more (1 to 2) ──"
+    )
+    assert plain(view.heading(BOB, "")) == "── @bob ──"
+    assert plain(view.heading("lobby", "a b")) == "── lobby: a b ──"
+    assert plain(view.announce(event(Say(BOB, "hi"), "bob"))) == "12:00 @bob │ hi"
+    assert plain(view.announce(event(Say(BOB, "hi"), "alice"))) == "12:00 @bob alice │ hi"
+    assert plain(view.announce(event(Say("lobby", "hi"), "bob"))) == "12:00 lobby bob │ hi"
+
+
 def test_an_empty_page_says_so(view: View) -> None:
     page = Page("lobby", (), more=False)
     assert plain(view.page(page)) == "there is nothing earlier in lobby"
 
 
 def test_members_and_rooms_are_listed() -> None:
-    assert plain(member_list("lobby", ["bob", "alice"])) == "2 in lobby: alice, bob"
+    assert plain(member_list("lobby", ["bob", "alice"], "carol")) == "2 in lobby: alice, bob"
     rooms = [RoomInfo("lobby", 2, 30), RoomInfo("den", 1, 4)]
-    assert plain(room_list(rooms, {"lobby": (1, 3)})).split("\n") == [
+    assert plain(room_list(rooms, {"lobby": (1, 3)}, "alice")).split("\n") == [
         "   den    1 here, 4 events",
         " 1 lobby  2 here, 30 events, 3 unread",
     ]
-    assert "/join" in plain(room_list([], {}))
+    assert "/join" in plain(room_list([], {}, "alice"))
+    private = [RoomInfo("@alice,zoe:x", 2, 30), RoomInfo("zoo", 1, 4)]
+    assert plain(room_list(private, {"@alice,zoe:x": (1, 2)}, "alice")).split("\n") == [
+        "   zoo   1 here, 4 events",
+        " 1 @zoe  private, 30 events, 2 unread",
+    ]
+    assert plain(topic_line("lobby", "a \x1b b", "alice")) == "lobby is about: a \ufffd b"
+    assert plain(topic_line("@alice,zoe:x", "", "alice")) == "@zoe has no topic"
 
 
 def test_rooms_with_wide_names_stand_in_columns() -> None:
     rooms = [RoomInfo("lobby", 2, 30), RoomInfo("王明", 1, 4), RoomInfo("גן", 1, 4)]
-    assert plain(room_list(rooms, {})).split("\n") == [
+    assert plain(room_list(rooms, {}, "alice")).split("\n") == [
         "   lobby  2 here, 30 events",
         "   גן\u200e     1 here, 4 events",
         "   王明   1 here, 4 events",

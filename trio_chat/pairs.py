@@ -11,7 +11,7 @@ means nothing in the other.
 
 import secrets
 
-from trio_chat.names import Name
+from trio_chat.names import Name, parse_name
 
 SIGN = "@"
 """What a name can't begin with, and what a private room is told by."""
@@ -28,6 +28,16 @@ def is_private(room: str) -> bool:
 def is_pair_name(room: str) -> bool:
     """Is it the name of a private room in full?"""
     return is_private(room) and "," in room
+
+
+def parse_room(raw: str) -> str:
+    """The name of a room that somebody has typed, or what means a private one.
+
+    Raises `BadName`.
+    """
+    if not is_private(raw):
+        return parse_name(raw)
+    return raw if is_pair_name(raw) else f"{SIGN}{parse_name(raw.removeprefix(SIGN))}"
 
 
 def make_pair_name(one: Name, other: Name) -> Name:

@@ -6,7 +6,9 @@ from unicodedata import category, normalize
 
 from attrs import define, field
 
+from trio_chat.client.wording import UNKNOWN, Known, is_deleted
 from trio_chat.messages import Event, Gap, Say
+from trio_chat.pairs import SIGN, partner
 
 
 @define(eq=False)
@@ -27,19 +29,37 @@ class Attention:
         return isinstance(item, Event) and item.by in self.ignored
 
     def counts(self, item: Event | Gap) -> bool:
-        """Is it something to read? Who comes and goes is not, nor what one said oneself."""
+        """Is it something to read? Who comes and goes is not, nor what one said oneself, or
+        what was taken back."""
         return (
-            isinstance(item, Event) and isinstance(item.message, Say) and item.by != self.me
-        ) and not self.hides(item)
+            isinstance(item, Event)
+            and isinstance(item.message, Say)
+            and item.by != self.me
+            and not is_deleted(item)
+            and not self.hides(item)
+        )
 
-    def calls(self, item: Event | Gap) -> bool:
-        """Is it for oneself in particular?"""
+    def calls(self, item: Event | Gap, known: Known = UNKNOWN) -> bool:
+        """Is it for oneself in particular? It is if it is said in private, to somebody of
+        that name, or as an answer to one's own text; `known`: what was said before."""
         if not isinstance(item, Event) or not isinstance(item.message, Say):
             return False
-        if not self.counts(item) or item.message.room in self.muted:
+        room, text, answered = item.message.room, item.message.text, item.message.reply_to
+        if not self.counts(item) or self.is_muted(room):
             return False
-        text = normalize("NFC", item.message.text)
+        if partner(room, self.me) is not None or self._is_own(answered, known):
+            return True
+        text = normalize("NFC", text)
         return any(_is_in(text, word) for word in {self.me, *self.highlights})
+
+    def is_muted(self, room: str) -> bool:
+        """Does it call for nothing? Of a private room the other's name is on the list."""
+        other = partner(room, self.me)
+        return (room if other is None else f"{SIGN}{other}") in self.muted
+
+    def _is_own(self, seq: int | None, known: Known) -> bool:
+        answered = None if seq is None else known.get(seq)
+        return answered is not None and answered.by == self.me
 
 
 _UNSPACED = re.compile(

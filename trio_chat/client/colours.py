@@ -21,6 +21,8 @@ COLOURS = {
     "prompt": "bold",
     "called": "bold #d75f00",
     "unread": "bold #0087d7",
+    "found": "bold #d75f00",
+    "topic": "#808080",
     "here": "bold",
     "pending": "italic #808080",
     **{f"name-{number}": colour for number, colour in enumerate(NAMES)},

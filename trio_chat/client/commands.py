@@ -3,6 +3,7 @@
 One table has every slash command; parsing, completion and help are made from it.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -12,6 +13,11 @@ from attrs import frozen
 from trio_chat.client.clean import REPLACED
 from trio_chat.errors import ChatError, TextTooLong
 from trio_chat.names import NAME_CHARS
+from trio_chat.pairs import SIGN
+
+Which = int | str | None
+"""A text of the current room: its number; the last one of somebody with that name; or the
+last one that is possible."""
 
 
 @frozen
@@ -22,8 +28,59 @@ class Talk:
 
 
 @frozen
+class Tell:
+    """Say `text` to one person, in private."""
+
+    name: str
+    text: str
+
+
+@frozen
+class Answer:
+    """Say `text` in the current room as the answer to another text."""
+
+    which: Which
+    text: str
+
+
+@frozen
+class EditLast:
+    """Say `text` instead of what one has said last in the current room; None: have that
+    back to go on with."""
+
+    text: str | None
+
+
+@frozen
+class Erase:
+    """Take back one's own text."""
+
+    which: Which
+
+
+@frozen
+class PutSign:
+    """Put `sign` beside a text of the current room, or take it away again."""
+
+    sign: str
+    which: Which
+
+
+@frozen
+class ListTexts:
+    """Show the newest texts of the current room, and their numbers."""
+
+
+@frozen
+class SetTopic:
+    """Say what the current room is about; None: show it."""
+
+    text: str | None
+
+
+@frozen
 class Enter:
-    """Join `room`, or switch to it."""
+    """Join `room`, or switch to it. One of two is meant by `@` and the other's name."""
 
     room: str
 
@@ -68,9 +125,17 @@ class ShowEarlier:
 
 @frozen
 class ShowAround:
-    """Show what happened around event `seq` of the current room."""
+    """Show what happened around event `seq` of `room`; None is the current one."""
 
     seq: int
+    room: str | None
+
+
+@frozen
+class Find:
+    """Show where `words` have been said; None: go on with the last ones."""
+
+    words: str | None
 
 
 @frozen
@@ -101,6 +166,13 @@ class Quit:
 
 Command = (
     Talk
+    | Tell
+    | Answer
+    | EditLast
+    | Erase
+    | PutSign
+    | ListTexts
+    | SetTopic
     | Enter
     | Go
     | GoToUnread
@@ -109,6 +181,7 @@ Command = (
     | ListMembers
     | ShowEarlier
     | ShowAround
+    | Find
     | Wish
     | Edit
     | ShowHelp
@@ -136,10 +209,51 @@ WISHES = ("highlight", "ignore", "mute")
 """The lists of what one is called for, and what not."""
 
 
+POINTER = ">"
+"""Stands before a number or a name, to tell from the text behind it which one is answered.
+A text that begins like that is a quotation, which has a space there."""
+
+NO_TOPIC = "-"
+"""The topic that takes the topic away."""
+
+
 def _number(word: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) < 16 and int(word) > 0):
         raise ValueError(word)
     return int(word)
+
+
+def _which(word: str) -> Which:
+    word = word.removeprefix(POINTER)
+    if word[:1].isdigit():
+        return _number(word)
+    if not word:
+        raise ValueError(word)
+    return word
+
+
+def _answer(text: str | None = None) -> Command:
+    if text is None:
+        return ListTexts()
+    if not text.startswith(POINTER) or text[1:2].isspace():
+        return Answer(None, text)
+    word, rest = text.split(None, 1)
+    return Answer(_which(word), rest)
+
+
+def _put_sign(sign: str | None = None, which: str | None = None) -> Command:
+    if sign is None:
+        return ListTexts()
+    return PutSign(sign, None if which is None else _which(which))
+
+
+def _around(*words: str) -> Command:
+    *room, seq = words
+    return ShowAround(_number(seq), room[0] if room else None)
+
+
+def _private(name: str) -> str:
+    return f"{SIGN}{name.removeprefix(SIGN)}"
 
 
 @frozen
@@ -147,22 +261,28 @@ class _Row:
     """One command of the table: what it takes, and what it makes of it.
 
     `takes`: a word of each kind; one in brackets may be left out, and TEXT is all the rest.
+    `shown`: the same for people, where `make` takes the TEXT apart.
     """
 
     name: str
     takes: str
     help: str
     make: Callable[..., Command]
+    shown: str | None = None
 
     @property
     def usage(self) -> str:
-        return f"/{self.name} {self.takes}".rstrip()
+        return f"/{self.name} {self.shown or self.takes}".rstrip()
+
+    @property
+    def has_text(self) -> bool:
+        """Is it a text that it takes, which may have several lines?"""
+        return "TEXT" in self.takes
 
     def parse(self, rest: str) -> Command:
         """The command with these arguments. Raises `WrongUse`."""
         kinds = self.takes.split()
-        has_text = bool(kinds) and "TEXT" in kinds[-1]
-        words = rest.split(None, len(kinds) - 1) if has_text else rest.split()
+        words = _split(rest, len(kinds)) if self.has_text else rest.split()
         needed = sum(not kind.startswith("[") for kind in kinds)
         if needed <= len(words) <= len(kinds):
             with suppress(ValueError):
@@ -172,7 +292,14 @@ class _Row:
     def kind(self, number: int) -> str:
         """What the word of that number is, counted from 0."""
         kinds = self.takes.split()
-        return kinds[number].strip("[]") if number < len(kinds) else ""
+        if number >= len(kinds) and not self.has_text:
+            return ""
+        return kinds[min(number, len(kinds) - 1)].strip("[]")
+
+
+def _split(rest: str, count: int) -> list[str]:
+    """So many words, the last of which is a text: it keeps its ends of line."""
+    return [word.rstrip() for word in rest.split(None, count - 1)]
 
 
 def _wish(kind: str) -> Callable[..., Command]:
@@ -187,12 +314,64 @@ _ROWS = (
     _Row("rooms", "", "which rooms there are", ListRooms),
     _Row("who", "[ROOM]", "who is here", lambda room=None: ListMembers(room)),
     _Row(
+        "msg",
+        "NAME TEXT",
+        "say something to one person, and nobody else",
+        lambda name, text: Tell(name.removeprefix(SIGN), text),
+    ),
+    _Row(
+        "query",
+        "NAME",
+        "go to the room of you two, @NAME",
+        lambda name: Enter(_private(name)),
+    ),
+    _Row(
+        "reply",
+        "[TEXT]",
+        "answer what was said last; alone: show the texts",
+        _answer,
+        "[>WHICH] [TEXT]",
+    ),
+    _Row(
+        "react",
+        "[SIGN] [WHICH]",
+        "put a sign, as 👍, on a text; again: off",
+        _put_sign,
+        "[SIGN] [>WHICH]",
+    ),
+    _Row(
+        "edit-last",
+        "[TEXT]",
+        "say what you said last differently; alone: edit it",
+        lambda text=None: EditLast(text),
+    ),
+    _Row(
+        "delete",
+        "[WHICH]",
+        "take back what you said last, or another text",
+        lambda which=None: Erase(None if which is None else _which(which)),
+        "[>WHICH]",
+    ),
+    _Row(
+        "topic",
+        "[TEXT]",
+        f"what this room is about; {NO_TOPIC} takes it away",
+        lambda text=None: SetTopic(text),
+    ),
+    _Row(
         "history",
         "[N]",
         "what was said earlier",
         lambda count=str(EARLIER): ShowEarlier(_number(count)),
     ),
-    _Row("jump", "N", "what happened around event N", lambda seq: ShowAround(_number(seq))),
+    _Row(
+        "search",
+        "[TEXT]",
+        "where these words were said; alone: older ones",
+        lambda words=None: Find(words),
+        "[WORDS]",
+    ),
+    _Row("jump", "[ROOM] N", "what happened around number N", _around),
     _Row(
         "highlight", "[WORD]", "be called for a word, too; again: no more", _wish("highlight")
     ),
@@ -203,6 +382,8 @@ _ROWS = (
     _Row("quit", "", "leave; so does quit, or Ctrl-D", Quit),
 )
 _TABLE = {row.name: row for row in _ROWS}
+
+_COMMAND = re.compile(r"/(\S*)\s*(.*)", re.DOTALL)
 
 
 def parse_command(typed: str) -> Command | None:
@@ -215,14 +396,16 @@ def parse_command(typed: str) -> Command | None:
         return None
     if word == "quit":
         return Quit()
-    if not word.startswith("/") or "\n" in word:  # a pasted block is never a command
+    slash = _COMMAND.fullmatch(word)
+    name, rest = slash.groups() if slash else ("", "")
+    row = _TABLE.get(name.lower())
+    # A pasted block is no command, unless it is one that takes a text of several lines.
+    if not slash or ("\n" in word and not (row and row.has_text)):
         return Talk(typed.strip("\n").rstrip())
     if word.startswith("//"):
         return Talk(word[1:])
-    name, _, rest = word[1:].partition(" ")
     if name.isascii() and name.isdigit() and not rest:
         return Go(name)
-    row = _TABLE.get(name.lower())
     if row is None:
         raise UnknownCommand(_suggest(name))
     return row.parse(rest)
@@ -238,6 +421,7 @@ def usages() -> list[tuple[str, str]]:
     """The commands and the keys, and what they are for."""
     return [
         *((row.usage, row.help) for row in _ROWS),
+        (f"{POINTER}812 {POINTER}bob", "which text is meant: number 812, or the last of bob"),
         ("//TEXT", "say a text that begins with a slash"),
         *KEYS,
     ]
@@ -281,7 +465,9 @@ def _words(
         case "ROOM":
             return [f"{room} " for room in (mine if command in {"go", "leave"} else rooms)]
         case "NAME" | "TEXT":
-            return [f"{name} " for name in names]
+            return [f"{name} " for name in names] + [f"{POINTER}{name} " for name in names]
+        case "WHICH":
+            return [f"{POINTER}{name} " for name in names]
         case _:
             return []
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import platformdirs
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import astuple, define, evolve, field, frozen
 
 from trio_chat.messages import Welcome
 from trio_chat.names import parse_name
@@ -42,7 +42,7 @@ other, and then one of them has it."""
 APPLICATION_ID = 0x7472696A
 """`trij`: what tells our files from other SQLite files."""
 
-VERSION = 2
+VERSION = 3
 """The version of the schema below."""
 
 TYPED = 500
@@ -72,11 +72,17 @@ CREATE TABLE wishes (
 """
 """What version 2 has besides."""
 
+SINCE_3 = """
+ALTER TABLE unsent ADD COLUMN reply_to INTEGER;
+ALTER TABLE unsent ADD COLUMN edits INTEGER;
+"""
+"""What version 3 has besides."""
+
 LOSS = "what you type is lost if this program is killed before the server has it"
 
 _SET_FACT = "REPLACE INTO facts VALUES (?, ?)"
 _SET_CURSOR = "REPLACE INTO cursors VALUES (?, ?)"
-_SET_UNSENT = "REPLACE INTO unsent VALUES (?, ?, ?, ?)"
+_SET_UNSENT = "REPLACE INTO unsent VALUES (?, ?, ?, ?, ?, ?)"
 _DROP_CURSORS = "DELETE FROM cursors"
 _DROP_UNSENT = "DELETE FROM unsent WHERE number = ?"
 _SET_TYPED = "REPLACE INTO typed VALUES (?, ?)"
@@ -84,7 +90,9 @@ _DROP_TYPED = "DELETE FROM typed WHERE number = ?"
 _SET_WISH = "REPLACE INTO wishes VALUES (?, ?)"
 _DROP_WISH = "DELETE FROM wishes WHERE kind = ? AND word = ?"
 
-_Change = tuple[str, Sequence[str | int]]
+_Value = str | int | None
+
+_Change = tuple[str, Sequence[_Value]]
 """A statement, and what is put into it."""
 
 
@@ -96,12 +104,15 @@ def journal_path(name: str, host: str, port: int) -> Path:
 
 @frozen
 class Unsent:
-    """A text that is not acked yet; `number` tells which came first."""
+    """A text that is not acked yet; `number` tells which came first. `reply_to`: the event
+    that it answers; `edits`: the one that it replaces."""
 
     number: int
     id: str
     room: str
     text: str
+    reply_to: int | None = None
+    edits: int | None = None
 
 
 class Connected(Protocol):
@@ -150,13 +161,13 @@ class Journal:
     # ------------------------------------------------------------ noting, in memory
 
     def know(self, welcome: Welcome) -> None:
-        """Note the token; and with another epoch, that the cursors are void."""
+        """Note the token; and with another epoch, that all numbers of events are void."""
         if welcome.token != self.token:
             self.token = welcome.token
             self._note("token", _SET_FACT, "token", welcome.token)
             self.wake()
         if welcome.epoch != self.epoch:
-            self._forget_cursors()
+            self._forget_numbers()
             self.epoch = welcome.epoch
             self._note("epoch", _SET_FACT, "epoch", welcome.epoch)
 
@@ -165,12 +176,15 @@ class Journal:
         self.cursors[room] = seq
         self._note(f"cursor {room}", _SET_CURSOR, room, seq)
 
-    def add(self, room: str, text: str) -> Unsent:
+    def add(
+        self, room: str, text: str, *, reply_to: int | None = None, edits: int | None = None
+    ) -> Unsent:
         """Note a text that is to be said."""
         number = max((unsent.number for unsent in self.unsent.values()), default=0) + 1
         # Bytes that are no text can be typed, but neither stored nor sent.
         text = text.encode("utf-8", "replace").decode()
-        return self._set_unsent(Unsent(number, secrets.token_urlsafe(12), room, text))
+        id = secrets.token_urlsafe(12)
+        return self._set_unsent(Unsent(number, id, room, text, reply_to, edits))
 
     def move(self, unsent: Unsent, room: str) -> Unsent:
         """Note that a text is for another room than it seemed."""
@@ -203,18 +217,21 @@ class Journal:
 
     def _set_unsent(self, unsent: Unsent) -> Unsent:
         self.unsent[unsent.id] = unsent
-        row = (unsent.number, unsent.id, unsent.room, unsent.text)
-        self._note(f"unsent {unsent.number}", _SET_UNSENT, *row)
+        self._note(f"unsent {unsent.number}", _SET_UNSENT, *astuple(unsent))
         self.wake()
         return unsent
 
-    def _forget_cursors(self) -> None:
+    def _forget_numbers(self) -> None:
+        """They mean something else in another history; what is to be said, is said there."""
+        for unsent in list(self.unsent.values()):
+            if unsent.reply_to is not None or unsent.edits is not None:
+                self._set_unsent(evolve(unsent, reply_to=None, edits=None))
         for room in self.cursors:
             self._changes.pop(f"cursor {room}", None)
         self.cursors.clear()
         self._note("cursors", _DROP_CURSORS)
 
-    def _note(self, key: str, statement: str, *values: str | int) -> None:
+    def _note(self, key: str, statement: str, *values: _Value) -> None:
         """Only the newest change of a thing is to be written."""
         if self._file is not None:
             self._changes[key] = (statement, values)
@@ -357,15 +374,16 @@ def _check(db: sqlite3.Connection) -> int:
 
 
 def _migrate(db: sqlite3.Connection, version: int) -> None:
-    """From the version before; in the transaction that has looked at it."""
-    if version < VERSION:
-        _run(db, SINCE_2)
-        db.execute(f"PRAGMA user_version = {VERSION}")
+    """From the versions before; in the transaction that has looked at it."""
+    for since, statements in ((2, SINCE_2), (3, SINCE_3)):
+        if version < since:
+            _run(db, statements)
+            db.execute(f"PRAGMA user_version = {since}")
 
 
 def _read(path: Path, db: sqlite3.Connection) -> Journal:
     facts = dict(db.execute("SELECT key, value FROM facts"))
-    rows = db.execute("SELECT number, id, room, text FROM unsent ORDER BY number")
+    rows = db.execute("SELECT * FROM unsent ORDER BY number")
     return Journal(
         trouble=None,
         token=facts.get("token"),

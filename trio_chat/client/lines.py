@@ -114,6 +114,10 @@ class LineScreen:
     def give_back(self, text: str) -> None:
         """It stands where it was typed; the terminal can't take it back."""
 
+    def offer(self, text: str) -> None:
+        """Show what could be typed."""
+        self.tell(notice(text))
+
     def edit(self, text: str) -> None:  # noqa: ARG002 # as every surface
         """Say that it can't be."""
         self.tell(notice("there is no editor in a terminal of lines"))

@@ -1,11 +1,12 @@
 """What happened → one line each, to be heard rather than seen. No I/O."""
 
 from trio_chat.client.clean import clean
-from trio_chat.client.deeds import told
 from trio_chat.client.notices import shown_name
-from trio_chat.client.view import View, done, moved
+from trio_chat.client.view import View
+from trio_chat.client.wording import Known, said
 from trio_chat.client.wrap import Fragments
-from trio_chat.messages import Delete, Edit, Event, Join, Leave, React, Say, Topic
+from trio_chat.messages import Event, Say
+from trio_chat.pairs import partner
 
 
 class LineView(View):
@@ -17,22 +18,25 @@ class LineView(View):
 
     def announce(self, event: Event) -> Fragments:
         """One line for what was said in a room that is not shown."""
-        return [("called", f"in {shown_name(event.message.room)}: "), *self._entry(event)]
+        other = partner(event.message.room, self.me)
+        if other is None:
+            where = f"in {self.wording.room(event.message.room)}: {self.wording.who(event.by)}"
+        else:
+            to = "you" if other == event.by else shown_name(other)
+            where = f"{self.wording.who(event.by)}, in private to {to}"
+        return [("called", f"{where}: "), ("text", said(event))]
 
-    def _post(self, event: Event, time: tuple[str, str], by: str, *, calls: bool) -> Fragments:
-        return [("called" if calls else "text", f"{time[1]}{self._told(event, by)}")]
+    def _post(
+        self, event: Event, time: tuple[str, str], known: Known, *, calls: bool
+    ) -> Fragments:
+        return [("called" if calls else "text", f"{time[1]}{self._told(event, known)}")]
 
-    def _entry(self, event: Event) -> Fragments:
-        return [("text", self._told(event, shown_name(event.by)))]
-
-    def _told(self, event: Event, by: str) -> str:
-        who = "you" if by == self.me else by
+    def _told(self, event: Event, known: Known) -> str:
+        who = self.wording.who(event.by)
         match event.message:
-            case Say(text=text):
-                return f"{who}: {' ⏎ '.join(clean(text, lines=True).split(chr(10)))}"
-            case Join() | Leave() as post:
-                return f"* {who} {moved(post)}"
-            case Edit() | Delete() | React() | Topic() as post:
-                return f"* {who} {done(post)}"
-            case post:
-                return f"* {who} {told(post, self.zone)}"
+            case Say(reply_to=None):
+                return f"{who}: {said(event)}"
+            case Say(reply_to=int(seq)):
+                return f"{who}, to {self.wording.mention(seq, known)}: {said(event)}"
+            case _:
+                return f"* {who} {self.wording.deed(event, known)}"

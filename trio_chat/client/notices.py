@@ -10,6 +10,7 @@ from trio_chat.client.wrap import Fragments, cells
 from trio_chat.errors import ChatError
 from trio_chat.messages import RoomInfo
 from trio_chat.names import NAME_CHARS
+from trio_chat.pairs import SIGN, is_private, partner
 
 NAME_COLOURS = 12
 """Styles for names: `name-0`, `name-1` …; more of them could not be told apart."""
@@ -22,6 +23,12 @@ def shown_name(raw: str) -> str:
     """A name, of a person or a room, from a server that may lie."""
     name = clean(raw)
     return name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}…"
+
+
+def shown_room(raw: str, me: str) -> str:
+    """The name of a room; of a private one that of the other person."""
+    other = partner(raw, me)
+    return shown_name(raw if other is None else f"{SIGN}{other}")
 
 
 def in_place(name: str) -> str:
@@ -51,29 +58,38 @@ def refusal(error: ChatError, what: str = "") -> Fragments:
     return [("error", ": ".join(filter(None, [what, clean(str(error))])))]
 
 
-def member_list(room: str, names: Iterable[str]) -> Fragments:
+def member_list(room: str, names: Iterable[str], me: str) -> Fragments:
     """Who is in a room."""
     shown = sorted(map(shown_name, names))
-    start: Fragments = [("notice", f"{len(shown)} in {shown_name(room)}: ")]
+    start: Fragments = [("notice", f"{len(shown)} in {shown_room(room, me)}: ")]
     for number, name in enumerate(shown):
         start += [("notice", ", ")] * (number > 0) + [(name_style(name), name)]
     return start
 
 
-def room_list(rooms: Iterable[RoomInfo], mine: Mapping[str, tuple[int, int]]) -> Fragments:
-    """Which rooms there are; `mine`: the number of each of one's own, and how much in it is
-    unread."""
-    rooms = sorted(rooms, key=lambda info: info.room)
-    width = max((cells(shown_name(info.room)) for info in rooms), default=0)
-    lines = [_room_line(info, width, *mine.get(info.room, (0, 0))) for info in rooms]
+def room_list(
+    rooms: Iterable[RoomInfo], mine: Mapping[str, tuple[int, int]], me: str
+) -> Fragments:
+    """Which rooms there are, the private ones at the end; `mine`: the number of each that
+    one is in, and how much in it is unread."""
+    rooms = sorted(rooms, key=lambda info: (is_private(info.room), shown_room(info.room, me)))
+    width = max((cells(shown_room(info.room, me)) for info in rooms), default=0)
+    lines = [_room_line(info, width, *mine.get(info.room, (0, 0)), me) for info in rooms]
     return [("notice", "\n".join(lines) or "there is no room yet; /join makes one")]
 
 
-def _room_line(info: RoomInfo, width: int, number: int, unread: int) -> str:
+def _room_line(info: RoomInfo, width: int, number: int, unread: int, me: str) -> str:
     news = f", {unread} unread" if unread else ""
-    name = shown_name(info.room)
+    name = shown_room(info.room, me)
     where = f"{number or '':>2} {in_place(name)}{' ' * (width - cells(name))}"
-    return f"{where}  {info.members} here, {info.head} events{news}"
+    who = "private" if is_private(info.room) else f"{info.members} here"
+    return f"{where}  {who}, {info.head} events{news}"
+
+
+def topic_line(room: str, topic: str, me: str) -> Fragments:
+    """What a room is about."""
+    about = f"is about: {clean(topic)}" if topic else "has no topic"
+    return [("notice", f"{in_place(shown_room(room, me))} {about}")]
 
 
 def help_text() -> Fragments:

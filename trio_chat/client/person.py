@@ -2,49 +2,49 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from trio_chat.client import commands
 from trio_chat.client.attention import Attention
-from trio_chat.client.buffers import Buffers, Item
+from trio_chat.client.buffers import Buffers
 from trio_chat.client.chat import Chat
 from trio_chat.client.clean import clean
 from trio_chat.client.commands import (
+    Answer,
     Command,
     Edit,
+    EditLast,
     Enter,
+    Erase,
     Exit,
     Go,
     GoToUnread,
-    ListMembers,
-    ListRooms,
+    PutSign,
     Quit,
-    ShowAround,
-    ShowEarlier,
     ShowHelp,
     Talk,
+    Tell,
     Wish,
 )
 from trio_chat.client.display import Display
+from trio_chat.client.errands import Errands
+from trio_chat.client.feed import Item
 from trio_chat.client.journal import Journal, Unsent
-from trio_chat.client.notices import (
-    help_text,
-    member_list,
-    notice,
-    refusal,
-    room_list,
-    warning,
-)
+from trio_chat.client.notices import help_text, notice, refusal, warning
 from trio_chat.client.plain import race
-from trio_chat.client.speech import Speech, messages, short
+from trio_chat.client.reading import Reading
+from trio_chat.client.speech import Speech, messages, short, typed_as
 from trio_chat.client.status import SLOW
 from trio_chat.client.surface import Surface
-from trio_chat.errors import BadName, ChatError, NotInRoom, Refused, WireError
+from trio_chat.errors import BadName, ChatError, NoSuchEvent, NotInRoom, Refused, WireError
+from trio_chat.messages import Event, RoomState, Say
 from trio_chat.names import parse_name
+from trio_chat.pairs import SIGN, is_private, parse_room
 
 WAITING = 64
 """Commands that wait for the server; beyond that a line stays where it was typed."""
@@ -52,33 +52,32 @@ WAITING = 64
 GRACE = 3.0
 """Seconds for what is still under way when a person leaves."""
 
-CONTEXT = 20
-"""Events that are shown again when one comes back: what was talked about."""
-
 REPLAY_WITHIN = 1.0
 """Seconds to wait for what happened before one came: a warning above it would be off the
 screen before it was read."""
 
-ROOMS_KNOWN = 1000
-"""The most rooms that are offered for completion."""
-
-AROUND = 10
-"""Events before the one that is jumped to."""
-
 LAG_EVERY, SLOW_LAG_EVERY = 30.0, 2.0
 """Seconds between two looks at how long the server takes, and where that is long."""
 
+MET = 16
+"""Private rooms of which one has heard just now, and knows not yet what was said before."""
+
 Local = Go | GoToUnread | Wish | Edit | ShowHelp
 """What is done without the server, and so without waiting for it."""
+
+Spoken = Talk | Answer | EditLast
+"""What is said, or said differently, where one is."""
 
 
 @frozen
 class _Want:
     """Something that waits for its turn. `is_sure`: the room that a text is for is known;
-    otherwise it is where one is when the joins before it have been answered."""
+    otherwise it is where one is when the joins before it have been answered. `here`: where
+    one was, if that is known."""
 
     command: Command | Unsent
     is_sure: bool = True
+    here: str | None = None
 
 
 @define(eq=False)
@@ -93,14 +92,18 @@ class Person:
     screen: Surface
     journal: Journal
     display: Display = field(init=False)
+    errands: Errands = field(init=False)
+    reading: Reading = field(init=False)
     speech: Speech = field(init=False)
     _target: str | None = field(default=None, init=False)  # where the next text will belong
-    _known: set[str] = field(factory=set, init=False)  # rooms, for completion
     _unsure: int = field(default=0, init=False)  # that wait, and on which the target depends
+    _undone: int = field(default=0, init=False)  # that wait, or are being done
     _wants: trio.MemorySendChannel[_Want] = field(init=False)
     _wanted: trio.MemoryReceiveChannel[_Want] = field(init=False)
     _locals: trio.MemorySendChannel[Local] = field(init=False)
     _local: trio.MemoryReceiveChannel[Local] = field(init=False)
+    _met: trio.MemorySendChannel[tuple[str, int]] = field(init=False)
+    _meetings: trio.MemoryReceiveChannel[tuple[str, int]] = field(init=False)
     _has_shown: trio.Event = field(factory=trio.Event, init=False)
     _is_leaving: trio.Event = field(factory=trio.Event, init=False)
 
@@ -110,10 +113,15 @@ class Person:
         self.display = Display(
             self.screen, self.journal, Buffers(attention), self.screen.make_view(me)
         )
+        self.errands = Errands(self.chat, self.display, self.journal)
         self.speech = Speech(self.chat, self.screen, self.journal)
+        self.reading = Reading(self.chat)
         self._know_welcome()
         self._wants, self._wanted = trio.open_memory_channel(WAITING)
         self._locals, self._local = trio.open_memory_channel(WAITING)
+        self._met, self._meetings = trio.open_memory_channel(MET)
+        self.display.on_seen = self.reading.see
+        self.display.on_met = self._meet
         self.screen.take = self.take
         self.screen.press = self.press
         self.screen.complete = self.complete
@@ -126,8 +134,16 @@ class Person:
         return self.display.buffers
 
     def _know_welcome(self) -> None:
-        self.buffers.know_epoch(self.chat.welcome.epoch)
-        self.journal.know(self.chat.welcome)
+        welcome = self.chat.welcome
+        if self.buffers.know_epoch(welcome.epoch):
+            self.reading.forget()
+            for state in welcome.rooms:
+                self.reading.know(state.room, state.read)
+        self.journal.know(welcome)
+
+    def _meet(self, room: str, seq: int) -> None:
+        with suppress(trio.WouldBlock):  # /history has it, too
+            self._met.send_nowait((room, seq))
 
     # ------------------------------------------------------------ hearing
 
@@ -147,7 +163,7 @@ class Person:
                 self._is_leaving.set()
             elif command is not None:
                 self._want(command)
-        except commands.BadCommand as error:
+        except (commands.BadCommand, Refused) as error:
             self.screen.tell(refusal(error))
         except trio.WouldBlock:
             self.screen.tell(notice(f"{WAITING} lines wait for the server; try again later"))
@@ -157,12 +173,19 @@ class Person:
         return True
 
     def _want(self, command: Command) -> None:
-        if isinstance(command, Enter) and command.room.lower() in self.buffers.rooms:
+        if isinstance(command, Enter) and self.buffers.find(command.room) in self.buffers.rooms:
             command = Go(command.room)
         is_sure = not self._unsure
+        if self._target is not None:  # a private room may have got its name
+            self._target = self.buffers.find(self._target) or self._target
         match command:
+            case Tell(name, text):
+                meant = f"{SIGN}{parse_name(name)}"
+                self._want_to_say(self.buffers.find(meant) or meant, text)
             case Talk(text) if self._target is not None:
                 self._want_to_say(self._target, text, is_sure=is_sure)
+            case Answer() | EditLast() if is_sure and self._target is not None:
+                self._want_to_change(command, self._target)
             case Go(room) if is_sure:
                 self._target = self.buffers.find(room) or self._target
                 self._locals.send_nowait(command)
@@ -171,23 +194,62 @@ class Person:
                 self._locals.send_nowait(command)
             case Wish() | Edit() | ShowHelp():
                 self._locals.send_nowait(command)
-            case Enter() | Exit() | Go() | GoToUnread() | Talk():
+            case Enter() | Exit() | Go() | GoToUnread() | Talk() | Answer() | EditLast():
                 self._wait(_Want(command, is_sure=False))
                 self._foresee(command)
-            case _:
-                self._wait(_Want(command))
+            case errand if is_sure and self._target is not None:
+                self._wait(_Want(self._settle_text(errand, self._target), here=self._target))
+            case errand:
+                self._wait(_Want(errand))
 
     def _wait(self, want: _Want) -> None:
         self._wants.send_nowait(want)
         self._unsure += not want.is_sure
+        self._undone += not isinstance(want.command, Unsent)
 
-    def _want_to_say(self, room: str, text: str, *, is_sure: bool) -> None:
-        unsent = self.speech.add(room, text)
+    def _settle_text(self, command: Command, room: str) -> Command:
+        """Which text is meant is settled now: others may say something before its turn."""
+        match command:
+            case Erase(which):
+                return Erase(self.errands.text(room, which, is_own=True))
+            case PutSign(sign, which):
+                return PutSign(sign, self.errands.text(room, which))
+            case _:
+                return command
+
+    def _want_to_say(
+        self,
+        room: str,
+        text: str,
+        *,
+        is_sure: bool = True,
+        reply_to: int | None = None,
+        edits: int | None = None,
+    ) -> None:
+        unsent = self.speech.add(room, text, reply_to=reply_to, edits=edits)
         try:
             self._wait(_Want(unsent, is_sure))
         except (trio.WouldBlock, trio.ClosedResourceError):
             self.speech.drop(unsent)
             raise
+
+    def _want_to_change(self, command: Answer | EditLast, room: str) -> None:
+        match command:
+            case Answer(which, text):
+                self._want_to_say(room, text, reply_to=self.errands.text(room, which))
+            case EditLast(text):
+                seq = self._own_last(room)
+                if text is None:
+                    self.screen.offer(f"/edit-last {self.buffers.open(room).text(seq)}")
+                else:
+                    self._want_to_say(room, text, edits=seq)
+
+    def _own_last(self, room: str) -> int:
+        if any(unsent.room == room for unsent in self.journal.unsent.values()):
+            raise NoSuchEvent(
+                "what you have said last is not stored yet; then it can be edited"
+            )
+        return self.errands.text(room, None, is_own=True)
 
     def _foresee(self, command: Command) -> None:
         """Where the next text will belong, so that the journal knows while the server does
@@ -195,18 +257,17 @@ class Person:
         match command:
             case Enter(room):
                 with suppress(BadName):
-                    self._target = parse_name(room)
-            case Exit(room) if room is None or room.lower() == self._target:
+                    self._target = parse_room(room)
+            case Exit(room) if room is None or self.buffers.find(room) == self._target:
                 others = [name for name in self.buffers.rooms if name != self._target]
                 self._target = next(iter(others), None)
 
     def complete(self, before: str) -> Sequence[str]:
         """What the text before the cursor may become."""
-        mine = self.buffers.rooms
-        known = self._known | set(mine)
-        return commands.complete(before, self.buffers.names, map(clean, known), mine)
+        mine = [self.buffers.title(room) for room in self.buffers.rooms]
+        return commands.complete(before, self.buffers.names, {*self.errands.known, *mine}, mine)
 
-    async def show(self, batch: list[Item]) -> None:
+    async def show(self, batch: Sequence[Item]) -> None:
         """Show what happened."""
         self._know_welcome()
         await self.display.show(batch)
@@ -217,34 +278,24 @@ class Person:
     async def obey(self) -> None:
         """Do what was typed, until that is to leave."""
         try:
-            await race(self._work, self._work_alone, self._watch_lag, self._run_out_of_time)
-            await self.speech.tell_what_was_not_said()
+            await race(
+                self._work,
+                self._work_alone,
+                self._watch_lag,
+                self._have_contexts,
+                self.reading.keep_telling,
+                self._run_out_of_time,
+            )
+            await self._tell_what_was_not_done()
             with trio.move_on_after(GRACE):
+                await self.reading.tell()
                 await self._leave_all()
         except ChatError:  # raised by `show_all` too, after all that came has been shown
             await trio.sleep_forever()
 
     async def join(self, room: str) -> None:
         """Enter a room, and talk there from now on. Raises `Refused`."""
-        name = parse_name(room)
-        await self._enter(name)
-        await self.display.go(name)
-        self._target = name
-
-    async def _enter(self, room: str) -> None:
-        if room in self.buffers.rooms:
-            return
-        buffer, after = self.buffers.open(room), None
-        cursor = self.journal.cursors.get(room)
-        if cursor is not None:
-            buffer.expect(cursor)
-            after = max(0, cursor - CONTEXT)
-        try:
-            buffer.arrive(await self.chat.join(room, after=after))
-        except BaseException:
-            self.buffers.close(room)
-            raise
-        self.display.refresh()
+        self._target = await self.errands.join(room)
 
     async def _work(self) -> None:
         await self._begin()
@@ -253,12 +304,14 @@ class Person:
                 case Unsent() as unsent:
                     self._settle(want)
                     await self._say(unsent, is_sure=want.is_sure)
-                case Talk(text):  # typed where one was in no room
+                case Talk() | Answer() | EditLast() as spoken:  # typed where was not known
                     self._settle(want)
-                    await self._attempt(partial(self._talk, text), f"not said: {short(text)}")
+                    what = f"not said: {short(spoken.text or '')}"
+                    await self._attempt(partial(self._speak, spoken), what)
                 case command:
-                    await self._attempt(partial(self._do, command))
+                    await self._attempt(partial(self._do, command, want.here))
                     self._settle(want)
+            self._undone -= not isinstance(want.command, Unsent)
 
     def _settle(self, want: _Want) -> None:
         """What came before is done; where nothing else waits, there is nothing to foresee."""
@@ -271,6 +324,10 @@ class Person:
             await self._attempt(partial(self._do_here, command))
         await trio.sleep_forever()
 
+    async def _have_contexts(self) -> None:
+        async for room, seq in self._meetings:
+            await self.errands.have_context(room, seq)
+
     async def _watch_lag(self) -> None:
         while True:
             lag = await self.chat.ping()
@@ -280,6 +337,13 @@ class Person:
     async def _run_out_of_time(self) -> None:
         await self._is_leaving.wait()
         await trio.sleep(GRACE)
+
+    async def _tell_what_was_not_done(self) -> None:
+        await self.speech.tell_what_was_not_said()
+        if self._undone:
+            what = "a command" if self._undone == 1 else f"{self._undone} commands"
+            told = f"the server does not answer; maybe not done: {what}"
+            await self.screen.show(notice(told))
 
     async def _attempt(self, do: Callable[[], Awaitable[None]], what: str = "") -> bool:
         """Do something; if it is refused, show why, and `what` was not done."""
@@ -298,8 +362,11 @@ class Person:
         """Go on where the last run has ended: in its rooms, with its unsent texts."""
         if self.journal.trouble is not None:
             await self._warn(self.journal.trouble)
+        if self.display.current is not None:
+            await self.errands.show_topic(self.display.current)
         for room in self._rooms_of_last_time():
-            await self._attempt(partial(self._come_back, room), f"not back in {clean(room)}")
+            told = f"not back in {clean(self.buffers.title(room))}"
+            await self._attempt(partial(self._come_back, room), told)
         if self.speech.left:
             await self._say_what_is_left()
 
@@ -315,39 +382,33 @@ class Person:
         for unsent in self.speech.left:
             # The whole text: there is no other place from where it could be had back.
             what = f"not said in {unsent.room}: {clean(unsent.text, lines=True)}"
-            await self._attempt(partial(self.speech.say, unsent), what)
+            await self._attempt(partial(self._say_now, unsent), what)
 
     def _rooms_of_last_time(self) -> Iterable[str]:
-        """Those in which the others still see one, and those where there is something to
-        be said."""
-        remembered = [state.room for state in self.chat.welcome.rooms]
-        return dict.fromkeys([*remembered, *(unsent.room for unsent in self.speech.left)])
+        """Those in which the others still see one, private ones where something is unread,
+        and those where there is something to be said."""
+        states = self.chat.welcome.rooms
+        remembered = [s.room for s in states if not is_private(s.room) or self._is_unread(s)]
+        unsent = [unsent.room for unsent in self.speech.left]
+        # What is said in private is heard without one's being there.
+        return dict.fromkeys([*remembered, *(room for room in unsent if not is_private(room))])
+
+    def _is_unread(self, state: RoomState) -> bool:
+        return state.head > self.errands.has_seen(state.room)
 
     async def _come_back(self, room: str) -> None:
-        await self._enter(parse_name(room))
+        await self.errands.learn(await self.errands.enter(parse_room(room)))
 
     # ------------------------------------------------------------ what was typed
 
-    async def _do(self, command: Command | Unsent) -> None:
+    async def _do(self, command: Command, here: str | None) -> None:
         match command:
-            case Enter(room):
-                await self.join(room)
-            case Exit(room):
-                await self._leave(self._which(room))
-            case ListRooms():
-                await self._list_rooms()
-            case ListMembers(room):
-                await self._list_members(self._which(room))
-            case ShowEarlier(count):
-                await self._show_earlier(self._which(None), count)
-            case ShowAround(seq):
-                await self._show_around(self._which(None), seq)
             case Go() | GoToUnread() | Wish() | Edit() | ShowHelp():
                 await self._do_here(command)
-            case Quit() | Talk() | Unsent():  # dealt with before they get here
-                pass
-            case _:
-                assert_never(command)
+            case Talk() | Answer() | EditLast() | Tell() | Quit():
+                pass  # dealt with before they get here
+            case errand:
+                await self.errands.do(errand, here)
 
     async def _do_here(self, command: Local) -> None:
         match command:
@@ -369,16 +430,33 @@ class Person:
 
         async def say() -> None:
             try:
-                await self.speech.say(self.journal.move(unsent, room))
+                await self._say_now(self.journal.move(unsent, room))
             except (Refused, WireError) as error:
                 if error is not self.chat.failure:
-                    self.screen.give_back(unsent.text)
+                    self._give_back(unsent)
                 raise
 
         await self._attempt(say, f"not said: {short(unsent.text)}")
 
-    async def _talk(self, text: str) -> None:
-        await self.speech.say(self.speech.add(self._which(None), text))
+    async def _say_now(self, unsent: Unsent) -> None:
+        seq = await self.speech.say(unsent)
+        buffer = self.buffers.rooms.get(unsent.room)
+        if buffer is not None and unsent.edits is None:
+            say = Say(unsent.room, unsent.text, unsent.id, unsent.reply_to)
+            buffer.say(Event(seq, datetime.now(UTC), self.chat.name, say))
+
+    def _give_back(self, unsent: Unsent) -> None:
+        line = typed_as(unsent, self.display.current, self.chat.name)
+        if line is not None:
+            self.screen.give_back(line)
+
+    async def _speak(self, spoken: Spoken) -> None:
+        room = self.errands.which(None, self.display.current)
+        match spoken:
+            case Talk(text):
+                await self._say_now(self.speech.add(room, text))
+            case Answer() | EditLast():
+                self._want_to_change(spoken, room)
 
     async def _go(self, room: str | None, wanted: str) -> None:
         if room is None:
@@ -392,53 +470,20 @@ class Person:
         else:
             await self.display.go(room)
 
-    async def _leave(self, room: str) -> None:
-        await self.chat.leave(room)
-        await self.display.close(room)
-
-    async def _list_rooms(self) -> None:
-        rooms = await self.chat.rooms()
-        self._known = {info.room for info in rooms[:ROOMS_KNOWN]}
-        await self.display.say(room_list(rooms, self.buffers.numbers()))
-
-    async def _list_members(self, room: str) -> None:
-        names = await self.chat.who(room)
-        self.buffers.meet(map(clean, names))
-        await self.display.say(member_list(room, names))
-
-    async def _show_earlier(self, room: str, count: int) -> None:
-        self.buffers.know_epoch(self.chat.welcome.epoch)
-        limit = min(count, self.chat.welcome.limits.page)
-        buffer = self.buffers.rooms.get(room)
-        before = None if buffer is None else buffer.oldest
-        await self.display.page(await self.chat.history(room, before=before, limit=limit))
-
-    async def _show_around(self, room: str, seq: int) -> None:
-        page = await self.chat.history(
-            room, before=None, after=max(0, seq - AROUND), limit=2 * AROUND
-        )
-        await self.display.page(evolve(page, more=False))
-
     async def _wish(self, kind: str, word: str | None) -> None:
         if word is None:
             words = ", ".join(sorted(self.journal.wishes[kind])) or "nothing"
             await self.display.say(notice(f"{kind}: {words}"))
             return
-        is_on = self.journal.wish(kind, word if kind == "highlight" else parse_name(word))
+        meant = word if kind == "highlight" else parse_room(word)
+        is_on = self.journal.wish(kind, meant)
         self.display.refresh()
         await self.display.say(notice(f"{kind}: {word} is {'on' if is_on else 'off'} the list"))
 
     async def _leave_all(self) -> None:
         for room in sorted(self.buffers.rooms):
-            await self._attempt(partial(self._leave_for_good, room))
+            if not is_private(room):  # which nobody sees one leave
+                await self._attempt(partial(self._leave_for_good, room))
 
     async def _leave_for_good(self, room: str) -> None:
         await self.chat.leave(room)
-
-    def _which(self, room: str | None) -> str:
-        """The room that is meant. Raises `BadName`, `NotInRoom`."""
-        if room is not None:
-            return parse_name(room)
-        if self.display.current is None:
-            raise NotInRoom("you are in no room; /join ROOM enters one")
-        return self.display.current

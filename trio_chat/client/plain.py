@@ -14,9 +14,10 @@ from attrs import define, field
 
 from trio_chat.client.clean import clean, clean_json
 from trio_chat.client.commands import sayable
+from trio_chat.client.feed import Item
 from trio_chat.client.view import View
 from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, WireError
-from trio_chat.messages import Called, Event, Gap, Marked
+from trio_chat.messages import Event, Gap
 from trio_chat.names import parse_name
 from trio_chat.wire import SERVER
 
@@ -37,7 +38,8 @@ here is refused as a whole."""
 BATCH = 500
 """The most items shown at once: each batch costs a thread hop, or a redrawn prompt."""
 
-Item = Event | Gap
+Printed = Event | Gap
+"""What has a line of its own."""
 
 
 # ---------------------------------------------------------------- shared with the terminal
@@ -76,8 +78,7 @@ async def show_all(chat: "Chat", show: Callable[[list[Item]], Awaitable[None]]) 
         with send:
             try:
                 async for item in chat:
-                    if not isinstance(item, Marked | Called):
-                        await send.send(item)
+                    await send.send(item)
             except ChatError as failure:
                 failures.append(failure)
 
@@ -89,7 +90,9 @@ async def show_all(chat: "Chat", show: Callable[[list[Item]], Awaitable[None]]) 
         raise failures[0]
 
 
-async def _take(receive: trio.MemoryReceiveChannel[Item]) -> list[Item]:
+async def _take(
+    receive: trio.MemoryReceiveChannel[Item],
+) -> list[Item]:
     try:
         batch = [await receive.receive()]
     except trio.EndOfChannel:
@@ -131,7 +134,7 @@ class Printer:
     """Prints what happens. `is_closed`: nobody reads it any more, as after `| head`."""
 
     stream: BinaryIO
-    format: Callable[[Item], bytes]
+    format: Callable[[Printed], bytes]
     room: str
     is_closed: trio.Event = field(factory=trio.Event, init=False)
     _shown: int = field(default=0, init=False)
@@ -139,7 +142,8 @@ class Printer:
 
     async def show(self, batch: list[Item]) -> None:
         """Print a batch, and see that it gets out."""
-        data = b"".join(map(self.format, batch))
+        items = [item for item in batch if isinstance(item, Printed)]
+        data = b"".join(map(self.format, items))
         # In a thread: a reader that takes its time must not keep us from our pings.
         try:
             await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
@@ -148,7 +152,7 @@ class Printer:
             return
         except OSError as exc:
             raise SetupError(f"can't print what happens: {exc.strerror}") from exc
-        self._shown = max(self._shown, *map(self._seq, batch))
+        self._shown = max([self._shown, *map(self._seq, items)])
         self._news.set()
 
     async def wait_for(self, seq: int) -> None:
@@ -163,7 +167,7 @@ class Printer:
             view = view[self.stream.write(view) :]
         self.stream.flush()
 
-    def _seq(self, item: Item) -> int:
+    def _seq(self, item: Printed) -> int:
         match item:
             case Event(message=post) if post.room == self.room:
                 return item.seq
@@ -285,7 +289,7 @@ def _raw(stream: TextIO, mode: str) -> BinaryIO:
     return raw
 
 
-def _format(me: str, *, json: bool) -> Callable[[Item], bytes]:
+def _format(me: str, *, json: bool) -> Callable[[Printed], bytes]:
     if json:
         return lambda item: clean_json(SERVER.encode(item))
     view = View(me)

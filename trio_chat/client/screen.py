@@ -177,6 +177,10 @@ class Screen:
         """Put a text into the prompt, unless something is typed there."""
         self._call_soon(self._give_back, text)
 
+    def offer(self, text: str) -> None:
+        """Put a text into the prompt, unless something is typed there."""
+        self.give_back(text)
+
     def edit(self, text: str) -> None:
         """Let the person write in an editor, beginning with `text`; what comes of it stands
         in the prompt then."""

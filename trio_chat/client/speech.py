@@ -8,11 +8,12 @@ from attrs import define, field
 
 from trio_chat.client.chat import Chat
 from trio_chat.client.clean import clean
-from trio_chat.client.commands import sayable
+from trio_chat.client.commands import POINTER, sayable
 from trio_chat.client.journal import Journal, Unsent
 from trio_chat.client.notices import notice
 from trio_chat.client.surface import Surface
 from trio_chat.errors import Refused, WireError
+from trio_chat.pairs import SIGN, is_private, partner
 
 SHOWN_OF_A_TEXT = 60
 """Characters that tell which text is meant; the arrow key brings back the whole."""
@@ -34,9 +35,11 @@ class Speech:
     def __attrs_post_init__(self) -> None:
         self.left = list(self.journal.unsent.values())
 
-    def add(self, room: str, text: str) -> Unsent:
+    def add(
+        self, room: str, text: str, *, reply_to: int | None = None, edits: int | None = None
+    ) -> Unsent:
         """Note a text that is to be said."""
-        unsent = self.journal.add(room, text)
+        unsent = self.journal.add(room, text, reply_to=reply_to, edits=edits)
         self.screen.hold(unsent.id, text)
         return unsent
 
@@ -45,13 +48,18 @@ class Speech:
         self.journal.remove(unsent)
         self.screen.release(unsent.id)
 
-    async def say(self, unsent: Unsent) -> None:
-        """Say it. Raises what it is refused with: then it is done with, too. What ends
-        otherwise stays in the journal."""
+    async def say(self, unsent: Unsent) -> int:
+        """Say it; returns the `seq` of that. Raises what it is refused with: then it is done
+        with, too. What ends otherwise stays in the journal."""
         with self._until_answered(unsent):
             await self.journal.save()
-            text = sayable(unsent.text, self.chat.welcome.limits.text)
-            await self.chat.say(unsent.room, text, id=unsent.id)
+            return await self._say(unsent)
+
+    async def _say(self, unsent: Unsent) -> int:
+        text = sayable(unsent.text, self.chat.welcome.limits.text)
+        if unsent.edits is not None:  # twice is as good as once
+            return await self.chat.edit(unsent.room, unsent.edits, text)
+        return await self.chat.say(unsent.room, text, reply_to=unsent.reply_to, id=unsent.id)
 
     async def tell_what_was_not_said(self) -> None:
         """A line that is lost without a word would be the one that mattered."""
@@ -74,6 +82,19 @@ class Speech:
                 self.drop(unsent)
             raise
         self.drop(unsent)
+
+
+def typed_as(unsent: Unsent, current: str | None, me: str) -> str | None:
+    """The line that says this where one is now; None if there is none."""
+    other = partner(unsent.room, me) or unsent.room.removeprefix(SIGN)
+    if unsent.room != current:
+        return f"/msg {other} {unsent.text}" if is_private(unsent.room) else None
+    if unsent.edits is not None:
+        return f"/edit-last {unsent.text}"
+    if unsent.reply_to is not None:
+        return f"/reply {POINTER}{unsent.reply_to} {unsent.text}"
+    is_command = unsent.text.startswith("/") and "\n" not in unsent.text
+    return f"{'/' * is_command}{unsent.text}"
 
 
 def short(text: str) -> str:

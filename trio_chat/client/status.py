@@ -2,8 +2,9 @@
 No I/O."""
 
 from trio_chat.client.buffers import Buffer, Buffers
+from trio_chat.client.clean import clean
 from trio_chat.client.lifeline import State
-from trio_chat.client.notices import in_place, shown_name
+from trio_chat.client.notices import in_place
 from trio_chat.client.view import clip_line
 from trio_chat.client.wrap import Fragments
 
@@ -26,19 +27,27 @@ def _connection(state: State, lag: float | None) -> tuple[str, str]:
 
 
 def room_status(buffers: Buffers) -> Fragments:
-    """All rooms, with their numbers, and what is unread in them."""
+    """All rooms, with their numbers, and what is unread in them; and what the current one
+    is about."""
     shown: Fragments = []
     for number, buffer in enumerate(buffers, 1):
         shown += [("bar", " ")] * bool(shown)
         shown += [_room(number, buffer, buffers)]
-    return shown
+    return [*shown, *_topic(buffers)]
+
+
+def _topic(buffers: Buffers) -> Fragments:
+    current = buffers.rooms.get(buffers.current or "")
+    if current is None or not current.topic:
+        return []
+    return [("bar", " ─ "), ("topic", clean(current.topic))]
 
 
 def _room(number: int, buffer: Buffer, buffers: Buffers) -> tuple[str, str]:
-    name = f"{number}:{in_place(shown_name(buffer.room))}"
+    name = f"{number}:{in_place(buffers.title(buffer.room))}"
     if buffer.room == buffers.current:
         return "here", name
-    if buffer.room in buffers.attention.muted or not buffer.unread:
+    if buffers.attention.is_muted(buffer.room) or not buffer.unread:
         return "bar", name
     # A sign besides the colour, for those who see none.
     calls = f", {buffer.calls}!" if buffer.calls else ""

@@ -75,7 +75,12 @@ class Surface(Protocol):
         ...
 
     def give_back(self, text: str) -> None:
-        """Put a text where one types, unless something is typed there."""
+        """Put a text that was typed back where one types, unless something is typed
+        there."""
+        ...
+
+    def offer(self, text: str) -> None:
+        """Put another text there, to go on with, or show it."""
         ...
 
     def edit(self, text: str) -> None:
