@@ -205,10 +205,11 @@ host = "bare.example"
         ("say ops", ("al", "home.example:8765", "ops")),
         ("tail --server work", (None, "[::1]:9000", "garden")),
         ("tail ops --name bob", ("bob", "home.example:8765", "ops")),
+        ("search soup --server work", (None, "[::1]:9000", None)),
     ],
 )
 def test_what_is_set_for_a_server_counts_where_nothing_else_is_set(
-    home: Path, words: str, meant: tuple[str | None, str, str]
+    home: Path, words: str, meant: tuple[str | None, str, str | None]
 ) -> None:
     write_config(home, SERVERS)
     assert meant == meaning(words)
@@ -226,14 +227,14 @@ def test_the_environment_and_the_table_of_a_command_come_before(
     assert meaning("connect --server work") == ("eve", "[::1]:9000", "attic")
 
 
-def meaning(words: str) -> tuple[str | None, str, str]:
+def meaning(words: str) -> tuple[str | None, str, str | None]:
     """The name, the server and the room that a command is given."""
     cli.load([])
     cli.app.config = config.sources(None, cli.COMMANDS)
     _, bound, _ = cli.app.parse_args(words.split(), print_error=False, exit_on_error=False)
     bound.apply_defaults()
     given = bound.arguments
-    return given["name"], str(given["server"]), given["room"]
+    return given.get("name"), str(given["server"]), given["room"]
 
 
 # ---------------------------------------------------------------- mistakes
@@ -276,6 +277,10 @@ def meaning(words: str) -> tuple[str | None, str, str]:
         ("tail lobby --lines -1", "--lines"),
         ("tail lobby --after -1", "--after"),
         ("tail lobby --after 9007199254740993", "--after"),
+        ("search", "WORD"),
+        ("search soup --limit 0", "--limit"),
+        ("search soup --room 4", "'4' is not"),
+        ("say @4 hi --name a", "'4' is not"),
         ("rooms lobby", "Too many arguments: lobby"),
         ("who 4", "'4' is not"),
         ("connect alice --server host:http", "'http'"),
@@ -428,7 +433,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "serve", "connect", "say", "tail", "rooms", "who", "schema"),
+        *("", "serve", "connect", "say", "tail", "rooms", "who", "search", "schema"),
         *("history", "history export", "history import", "backup", "doctor", "bench"),
     ],
 )

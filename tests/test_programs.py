@@ -20,7 +20,8 @@ from trio_chat.client.feed import Item
 from trio_chat.errors import StorageFull
 from trio_chat.framing import LineBuffer
 from trio_chat.history.memory import MemoryHistory
-from trio_chat.messages import Event, Gap, Members, Reply, RoomInfo, RoomList, Say
+from trio_chat.messages import Event, Found, Gap, Members, Reply, RoomInfo, RoomList, Say
+from trio_chat.pairs import partner
 from trio_chat.rules import TEXT_BYTES
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
@@ -408,7 +409,48 @@ async def test_rooms_and_who_say_what_there_is(ops: RunningServer, capfd: Captur
         assert decode(capfd.readouterr().out) == Members("ops", ("bob",))
 
 
-@pytest.mark.parametrize("command", ["tail ops", "rooms", "who ops"])
+async def test_say_is_heard_by_one_person_alone(ops: RunningServer, capfd: Capture) -> None:
+    async with ops.connect(name="bob") as bob:
+        await bob.ping()
+        words = ("say", "@Bob", "psst", "--name", "cron", *at(ops))
+        assert await run_in_thread(*words) == 0
+        event = await anext(bob)
+        assert isinstance(event, Event)
+        assert (event.by, partner(event.message.room, "bob")) == ("cron", "cron")
+    assert await run_in_thread("say", "@nobody", "hi", "--name", "cron", *at(ops)) == 1
+    assert "nobody" in only_line(capfd.readouterr().err)
+
+
+async def test_search_prints_where_words_were_said(
+    ops: RunningServer, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "HITS", 2)  # so many are asked for at once
+    async with ops.connect(name="bob") as bob:
+        for room in ("ops", "den"):
+            await bob.join(room)
+            for number in range(2):
+                await bob.say(room, f"green\nsoup {number}")
+        await bob.say("ops", "soup")
+    assert await run_in_thread("search", "SOU", "green", *at(ops)) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line[20:] for line in lines] == [
+        *("ops 4 bob: green soup 0", "ops 5 bob: green soup 1"),
+        *("den 2 bob: green soup 0", "den 3 bob: green soup 1"),
+    ]
+    assert await run_in_thread("search", "soup", "--room", "Ops", "--limit", "2", *at(ops)) == 0
+    assert [line[20:] for line in capfd.readouterr().out.splitlines()] == [
+        "ops 5 bob: green soup 1",
+        "ops 6 bob: soup",
+    ]
+    assert await run_in_thread("search", "green", "--limit", "3", "--json", *at(ops)) == 0
+    parts = [decode(line) for line in capfd.readouterr().out.splitlines()]
+    assert [len(part.hits) for part in parts if isinstance(part, Found)] == [2, 1]
+    assert await run_in_thread("search", "nothing", *at(ops)) == 0
+    assert not capfd.readouterr().out
+    assert await run_in_thread("search", "soup", "--room", "nowhere", *at(ops)) == 1
+
+
+@pytest.mark.parametrize("command", ["tail ops", "rooms", "who ops", "search soup"])
 async def test_closed_output_is_status_2(
     ops: RunningServer, monkeypatch: pytest.MonkeyPatch, capfd: Capture, command: str
 ) -> None:

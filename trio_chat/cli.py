@@ -36,6 +36,7 @@ MODULES = {
     "tail": "programs",
     "rooms": "programs",
     "who": "programs",
+    "search": "programs",
     "history": "upkeep",
     "backup": "upkeep",
     "doctor": "upkeep",

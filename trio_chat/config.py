@@ -206,13 +206,13 @@ class NamedServers:
         if meant is None:
             return
         server.tokens[:] = [self._token(str(meant.address))]
-        # A name is lent only where one is needed: `tail` makes one up, so that it can run
-        # beside the terminal of the same person.
+        # They are lent only where one is needed: `tail` makes a name up, so that it can run
+        # beside the terminal of the same person, and `search` looks everywhere.
         for key, value in (("name", meant.name), ("room", meant.room)):
             option = options.get(key)
             if option is None or option.tokens or value is None:
                 continue
-            if key == "room" or option.field_info.required:
+            if option.field_info.default is not None:
                 option.append(self._token(value))
 
     def _token(self, value: str) -> Token:

@@ -1,4 +1,4 @@
-"""The commands for scripts: `say`, `tail`, `rooms` and `who`.
+"""The commands for scripts: `say`, `tail`, `rooms`, `who` and `search`.
 
 They come and go without an event in the room, and their exit status tells what to do: 0
 it is done, 1 the server's answer is no, 2 the command is wrong, 3 the server can't be
@@ -11,7 +11,7 @@ import math
 import re
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Annotated, TypeVar
@@ -25,7 +25,9 @@ from trio_chat.client.chat import Chat
 from trio_chat.client.chat import connect as open_chat
 from trio_chat.client.commands import sayable
 from trio_chat.client.lifeline import State
+from trio_chat.client.listings import plain_hit
 from trio_chat.client.plain import make_printer, print_until
+from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import cells
 from trio_chat.config import LOCAL, PROGRAM, VERSION, Address, Flag, ServerAddress
 from trio_chat.ending import report_to_program, require_stdout, write_out
@@ -41,8 +43,9 @@ from trio_chat.errors import (
     WireError,
 )
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import MAX_INT, Ack, Members, Page, RoomList
+from trio_chat.messages import MAX_INT, Ack, Found, Members, Page, RoomList
 from trio_chat.names import NAME_CHARS, parse_name
+from trio_chat.pairs import is_private, parse_room
 from trio_chat.talking import tell_state
 from trio_chat.wire import SERVER
 
@@ -60,6 +63,9 @@ PAUSE_FROM, PAUSE_TO = 0.1, 1.0
 
 LINES = 10
 """Events that `tail` shows, as the other `tail` does."""
+
+HITS = 20
+"""Places that `search` shows: a screen. So many are asked for at once."""
 
 app = App(group_parameters="Options")
 """What `cli` takes over as its own."""
@@ -83,6 +89,8 @@ Examples:
   {PROGRAM} say ops "the backup is done" --name cron
   # Several lines are one message.
   df -h | {PROGRAM} say ops --name cron
+  # For one person only.
+  {PROGRAM} say @alice "the disk is full" --name cron
   # However often a script is started again, this is said once.
   {PROGRAM} say ops "good morning" --name cron --id "morning-$(date +%F)"
 
@@ -109,7 +117,7 @@ async def say(
     Parameters
     ----------
     room
-        The room; somebody has to have been there before.
+        The room; somebody has to have been there before. @NAME is one person.
     text
         What to say; - is the standard input.
     name
@@ -125,7 +133,7 @@ async def say(
     """
 
     async def talk() -> None:
-        speech = Speech(parse_name(room), _text(text), _checked_id(id))
+        speech = Speech(parse_room(room), _text(text), _checked_id(id))
         ack = await speech.give(partial(_connect, server, parse_name(name)), wait)
         if json:
             write_out([SERVER.encode(ack)])
@@ -266,6 +274,56 @@ async def who(room: str, /, *, server: ServerAddress = LOCAL, json: Json = False
     return await _ended(talk)
 
 
+@app.command(
+    sort_key=7,
+    usage=f"Usage: {PROGRAM} search [OPTIONS] WORDS...",
+    help_epilogue=f"""\
+Examples:
+  {PROGRAM} search green soup
+  {PROGRAM} search backup --room ops --json | jq '.hits[].seq'
+""",
+)
+async def search(
+    word: str,
+    /,
+    *words: str,
+    room: Annotated[str | None, Parameter(show_default="all of them")] = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = HITS,
+    server: ServerAddress = LOCAL,
+    json: Json = False,
+) -> int:
+    """Print where all of these words were said, the newest at the end.
+
+    Upper and lower case are one, and a word is found by its beginning.
+
+    Parameters
+    ----------
+    word
+        What was said.
+    words
+        What was said besides.
+    room
+        Only there.
+    limit
+        How many of the newest places.
+    server
+        HOST, HOST:PORT, or a name that the settings have for one.
+    json
+        Print lines of JSON, those of the protocol, the newest first.
+    """
+
+    async def talk() -> None:
+        known = None if room is None else parse_name(room)
+        async with _connect(server, _passing_name("search"), patience=PATIENCE) as chat:
+            found = [part async for part in _find(chat, " ".join((word, *words)), known, limit)]
+            wording = Wording(chat.name)
+        hits = [hit for part in found for hit in part.hits]
+        lines = [plain_hit(hit, wording) for hit in reversed(hits)]
+        write_out(map(SERVER.encode, found) if json else _encoded(lines))
+
+    return await _ended(talk)
+
+
 # ---------------------------------------------------------------- connections
 
 
@@ -337,8 +395,9 @@ class Speech:
     async def _give(self, connect: Connect) -> Ack:
         async with connect() as chat:
             text = sayable(self.text, chat.welcome.limits.text)
-            # It comes to speak: what was there before is of no interest.
-            await chat.join(self.room, after=MAX_INT, quiet=True)
+            if not is_private(self.room):
+                # It comes to speak: what was there before is of no interest.
+                await chat.join(self.room, after=MAX_INT, quiet=True)
             receipt = await chat.submit(self.room, text, id=self.id)
             self._is_unanswered = True
             try:
@@ -401,6 +460,17 @@ def _newest(page: Page) -> int:
     if page.events:
         return page.events[-1].seq
     return 0 if page.gap is None else page.gap.last
+
+
+async def _find(chat: Chat, words: str, room: str | None, limit: int) -> AsyncIterator[Found]:
+    """So many places at most, in parts."""
+    found = Found(())
+    while limit > 0:
+        found = await chat.search(words, room=room, before=found.next, limit=min(limit, HITS))
+        limit -= len(found.hits)
+        yield found
+        if found.next is None:
+            break
 
 
 async def _stay(chat: Chat, room: str, afresh: trio.lowlevel.ParkingLot) -> None:
