@@ -330,7 +330,8 @@ async def test_a_running_server_learns_of_an_account_that_is_added(
             found: list[Account] = []
 
             async def wait() -> None:
-                found.extend(await history.changed_accounts())
+                await history.wait_for_change()
+                found.extend(await history.accounts())
 
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()

@@ -103,6 +103,11 @@ def test_defaults(served: Served) -> None:
     assert (served.host, served.port, served.settings) == ("127.0.0.1", 8765, Settings())
 
 
+def test_guests_may_be_kept_out(served: Served) -> None:
+    assert cli.run(["serve", "--no-history", "--guests", "no"]) == 0
+    assert served.settings == Settings(guests=False)
+
+
 def test_flag_before_environment_before_file_before_default(
     served: Served, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,8 @@ MODULES = {
     "history": "upkeep",
     "backup": "upkeep",
     "doctor": "upkeep",
+    "account": "accounts",
+    "bot": "accounts",
     "bench": "bench.command",
 }
 """Where each command is. Only what is wanted is imported: half of the time to a prompt

@@ -44,6 +44,11 @@ AS_FOR_SERVE: Mapping[Sequence[str], Sequence[str]] = {
     ("backup",): ("data",),
     ("history", "export"): ("data",),
     ("history", "import"): ("data",),
+    **{
+        ("account", verb): ("data",)
+        for verb in ("add", "list", "password", "operator", "remove")
+    },
+    **{("bot", verb): ("data",) for verb in ("add", "list", "revoke")},
 }
 """What is set for `serve` in the file and counts for those who look after its history, too:
 they would look into the wrong folder, and find nothing wrong."""

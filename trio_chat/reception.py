@@ -6,11 +6,14 @@ answered others may have come and gone, so what was known before is looked at ag
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import trio
 from attrs import define, evolve, field
 
+from trio_chat.charter import Identity
 from trio_chat.errors import (
     AccountNeeded,
     NameTaken,
@@ -18,6 +21,7 @@ from trio_chat.errors import (
     NotStored,
     StorageFailed,
     TryLater,
+    WrongPassword,
 )
 from trio_chat.hashing import Hashing
 from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, Stay
@@ -27,6 +31,7 @@ from trio_chat.pacing import Pace
 from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.secret import Secret
 from trio_chat.sequencer import Sequencer, Submission
+from trio_chat.tokens import find_bot
 
 DEVICES_EACH = 20
 """The most devices that may come back to one account; beyond it the one is forgotten that
@@ -40,6 +45,11 @@ ORIGINS = 10_000
 
 ACCOUNTS = 100_000
 """The most accounts of a server: some 100 MB."""
+
+ASK_AGAIN = 5.0
+"""Seconds after which a history is asked again that has failed."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +67,11 @@ class Reception:
     async def prove(self, name: Name, hello: Hello, origin: str | None) -> Proof:
         """What somebody proves who says hello from an address.
 
-        Raises `WrongPassword`, `TryLater`, `AccountNeeded`.
+        Raises `WrongPassword`, `TryLater`, `AccountNeeded`; of a bot `NotStored`.
         """
         stay = None if hello.token is None else await self._recognise(name, hello.token)
+        if stay is None and hello.token is not None and find_bot(hello.token) is not None:
+            raise WrongPassword(f"this token is not, or not any more, one of {name}")
         proof = Proof(hello.token, stay, client=hello.client)
         if stay is not None or self.hub.is_here(name, hello.token):
             return proof
@@ -77,6 +89,8 @@ class Reception:
             stay = await self.hub.recognise(token)
         except NotStored as failure:
             log.warning("not recognised", extra={"error": str(failure)})
+            if find_bot(token) is not None:  # a bot has no other way
+                raise
             return None
         return stay if stay is not None and stay.name == name else None
 
@@ -170,8 +184,11 @@ class Reception:
     def _throw_out(self, device: Device, id: DeviceId) -> None:
         for one in list(device.member.devices):
             if one.id == id:
-                one.connection.cut_off("revoked by another device")
-                self.sequencer.depart(one)
+                self._put_out(one, "revoked by another device")
+
+    def _put_out(self, device: Device, why: str) -> None:
+        device.connection.cut_off(why)
+        self.sequencer.depart(device)
 
     async def make_space(self, device: Device) -> None:
         """Forget the oldest devices of an account that has one too many."""
@@ -182,12 +199,57 @@ class Reception:
         if excess > 0:
             await self._store(device, [Revoked(one) for one in away[:excess]])
 
+    # ------------------------------------------------------------ what the operator does
+
+    async def keep_up(self) -> None:
+        """Learn of what is done with accounts on the command line, until cancelled."""
+        history = self.hub.history
+        while True:
+            await _insist(history.wait_for_change)
+            # Before they are read, or one that is registered meanwhile would seem to be gone.
+            before = self.hub.accounts()
+            present = {account.identity: account for account in await _insist(history.accounts)}
+            self.hub.know_all_accounts(present.values())
+            for account in before:
+                now = present.get(account.identity)
+                if now is None:
+                    await self._see_out(self.hub.forget_account(account.identity))
+                elif now.password != account.password:
+                    await self._see_out(await self._unknown_devices(account.identity))
+
+    async def _unknown_devices(self, identity: Identity) -> Sequence[Device]:
+        """Those that are here and may not come back."""
+        stays = await _insist(partial(self.hub.history.devices, identity))
+        known = {stay.device for stay in stays}
+        here = self.hub.devices_of(identity)
+        return [device for device in here if device.id not in known]
+
+    async def _see_out(self, devices: Sequence[Device]) -> None:
+        for device in devices:
+            self._put_out(device, "the operator has taken the account, or its devices, away")
+            log.info("put out", extra={"who": device.name})
+            # It may have come back, and been kept again, before this was known.
+            changes = [Revoked(device.id)]
+            await self.sequencer.submit(
+                Submission(device, device.connection.outbox, changes=changes)
+            )
+
     async def _store(self, device: Device, changes: Sequence[Change]) -> None:
         submission = Submission(device, device.connection.outbox, changes=changes, renews=True)
         await self.sequencer.submit(submission)
         await submission.is_handled.wait()
         if not submission.is_stored:
             raise StorageFailed("the history can't be written; nothing was changed")
+
+
+async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the history until it answers."""
+    while True:
+        try:
+            return await ask()
+        except NotStored as failure:
+            log.warning("not kept up", extra={"error": str(failure)})
+            await trio.sleep(ASK_AGAIN)
 
 
 def _refuse_bot(device: Device) -> None:

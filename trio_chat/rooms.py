@@ -27,7 +27,7 @@ from trio_chat.errors import (
     NotAllowed,
     PasswordNeeded,
 )
-from trio_chat.history import Account, DeviceId, History, Slice, Stay, Token
+from trio_chat.history import RANDOM_BITS, Account, DeviceId, History, Slice, Stay, Token
 from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import Format, Outbox
@@ -49,10 +49,6 @@ ROOM_SHOWN = 96
 
 ROOMS_TOLD = 200
 """The most rooms that a welcome lists; a line holds twice as many."""
-
-RANDOM_BITS = 53
-"""Of an identity, and of a device: SQLite and JSON hold so many exactly, and two that are
-alike never meet."""
 
 DAWN = datetime.min.replace(tzinfo=UTC)
 
@@ -368,6 +364,7 @@ class Hub:
     rooms: dict[Name, Room] = field(factory=dict, init=False)
     private: dict[Name, Room] = field(factory=dict, init=False)
     _looks: dict[str, Name] = field(factory=dict, init=False)  # of members, by skeleton
+    _expected: dict[Name, Account] = field(factory=dict, init=False)  # while a guest is there
     _room_looks: dict[str, Name] = field(factory=dict, init=False)
     _people: dict[Identity, Member] = field(factory=dict, init=False)
     _pairs: dict[Identity, dict[Identity, Room]] = field(factory=dict, init=False)
@@ -375,6 +372,7 @@ class Hub:
     async def open(self, now: float) -> None:
         """Learn from the history what rooms there are, and who was in them: whoever was
         there when the server ended counts as lost `now`."""
+        is_reserved(Name("x"))  # reads its tables now, and not while somebody waits
         for name, head in (await self.history.heads()).items():
             room = Room(name, self.history, head.seq, head.at, head.topic, head.pair)
             room.charter = head.charter
@@ -382,11 +380,6 @@ class Hub:
         self.know_accounts(await self.history.accounts())
         for stay in await self.history.stays():
             self._bring_back(stay, now)
-
-    async def keep_up(self) -> None:
-        """Learn of accounts that are added on the command line, until cancelled."""
-        while True:
-            self.know_accounts(await self.history.changed_accounts())
 
     def know_accounts(self, accounts: Iterable[Account]) -> None:
         """There are these accounts. Whoever is here as a guest under such a name stays until
@@ -397,6 +390,32 @@ class Hub:
                 member = self._add_member(account.name, account.identity, account.read)
             if member.identity == account.identity:
                 member.account = account
+            else:
+                self._expected[account.name] = account
+            self._looks[account.skeleton] = account.name
+
+    def know_all_accounts(self, accounts: Iterable[Account]) -> None:
+        """There are these accounts, and no others that nobody is here with."""
+        self._expected.clear()
+        self.know_accounts(accounts)
+
+    def accounts(self) -> Sequence[Account]:
+        """Those that are known."""
+        return [member.account for member in self.members.values() if member.account]
+
+    def forget_account(self, identity: Identity) -> Sequence[Device]:
+        """There is no such account any more; returns the devices, which are to go."""
+        member = self._people.get(identity)
+        if member is None:
+            return ()
+        member.account = None
+        self._forget_if_away(member)
+        return list(member.devices)
+
+    def devices_of(self, identity: Identity) -> Sequence[Device]:
+        """Those with which somebody is here."""
+        member = self._people.get(identity)
+        return () if member is None else list(member.devices)
 
     def _bring_back(self, stay: Stay, now: float) -> None:
         nowhere = _Nowhere()
@@ -529,10 +548,16 @@ class Hub:
         device.is_gone = True
         self.lost.pop(device, None)
         del device.member.devices[device]
-        member = device.member
+        self._forget_if_away(device.member)
+
+    def _forget_if_away(self, member: Member) -> None:
         if member.devices or member.has_account:
             return
         del self.members[member.name], self._people[member.identity]
+        expected = self._expected.pop(member.name, None)
+        if expected is not None:
+            self.know_accounts([expected])
+            return
         looks = skeleton(member.name)
         if self._looks.get(looks) == member.name:
             del self._looks[looks]

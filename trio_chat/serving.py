@@ -105,6 +105,7 @@ async def serve(
     rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
     burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
     per_address: Annotated[int, Parameter(validator=Number(gte=0))] = EACH,
+    guests: Literal["yes", "no"] = "yes",
     allow_origin: Annotated[
         tuple[Annotated[Origin, Parameter(converter=_read_origin)], ...],
         Parameter(show_default="this machine's", negative=""),
@@ -139,6 +140,9 @@ async def serve(
     per_address
         Connections that there may be from one address; 0 is no limit, and from
         this machine there is none.
+    guests
+        May somebody come in under a name that is not registered? Where not, account
+        add makes those that are.
     allow_origin
         Where browsers find the page if not at this machine's own address or name, as in
         https://chat.example.org; may be given more than once.
@@ -152,7 +156,7 @@ async def serve(
             f" the newest {KEPT_EVENTS} events of each room are kept"
         )
     _prepare_process()
-    settings = Settings(rate, burst, per_address)
+    settings = Settings(rate, burst, per_address, guests=guests == "yes")
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
         sites = Sites(allow_origin, machine_names() | {host})

@@ -199,6 +199,8 @@ class Session:
     def _lose(self, device: Device) -> None:
         """The connection is over. Who pings means to stay, and is expected back; who does
         not, such as nc, has hung up; and who was silent for long has been waited for."""
+        if device.is_gone:  # it was thrown out
+            return
         if device.has_pinged and device.is_seen and not self._fell_silent:
             self.hub.lose(device, trio.current_time())
         else:

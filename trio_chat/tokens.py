@@ -23,6 +23,21 @@ def make_token() -> str:
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
+BOT_SIGN = "."
+"""Stands in the token of a bot, after the bot's name; in no name, and in no other token."""
+
+
+def make_bot_token(name: Name) -> str:
+    """A new token of a bot, which says whose it is."""
+    return f"{name}{BOT_SIGN}{make_token()}"
+
+
+def find_bot(token: str) -> str | None:
+    """The name of the bot whose token that is, if it is one's."""
+    name, sign, _ = token.partition(BOT_SIGN)
+    return name if sign else None
+
+
 def hash_token(token: str) -> bytes:
     """What is kept of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

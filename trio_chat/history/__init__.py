@@ -19,6 +19,10 @@ SLICE_BYTES = LINE_BYTES - 512
 """The most bytes of events that are read at once, and so the longest event: whatever is
 read makes one page, and a page with its envelope (two names, two seqs, an id) one line."""
 
+RANDOM_BITS = 53
+"""Of an identity, and of a device: SQLite and JSON hold so many exactly, and two that are
+alike never meet."""
+
 DeviceId = NewType("DeviceId", int)
 """One of the ways in which somebody connects. Random, too."""
 
@@ -308,8 +312,9 @@ class History(Protocol):
         """All accounts."""
         ...
 
-    async def changed_accounts(self) -> Sequence[Account]:
-        """Wait until another program has changed the file; all accounts, then."""
+    async def wait_for_change(self) -> None:
+        """Wait until another program has changed what is stored, since this one was opened
+        or since the last time. Raises `NotStored`."""
         ...
 
     async def devices(self, identity: Identity) -> Sequence[Stay]:

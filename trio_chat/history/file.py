@@ -235,6 +235,45 @@ def reading(path: Path, *, touch: bool = True) -> Iterator[sqlite3.Connection]:
         raise SetupError(_unreadable(path, exc)) from exc
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction that writes a little, beside a server or without one; the file is made
+    if there is none.
+
+    Raises `SetupError`, also if the disk refuses.
+    """
+    try:
+        with closing(_open_to_write(path)) as db, transaction(db):
+            yield db
+    except sqlite3.Error as exc:
+        raise SetupError(f"can't write {path}: {exc}") from exc
+
+
+def _open_to_write(path: Path) -> sqlite3.Connection:
+    try:
+        with hold_folder(path):  # only while the file is made, or brought up to date
+            return connect(path)
+    except SetupError as exc:
+        if not isinstance(exc.__cause__, BlockingIOError):
+            raise
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        version = _pragma(db, "user_version")
+        _refuse(path, _pragma(db, "application_id"), version)
+        if version < VERSION:
+            raise SetupError(f"an older trio_chat uses {path}; stop it first")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def data_version(db: sqlite3.Connection) -> int:
+    """Another one after each change that another connection has made."""
+    return _pragma(db, "data_version")
+
+
 def _unreadable(path: Path, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:

@@ -103,9 +103,8 @@ class MemoryHistory:
         await trio.lowlevel.checkpoint()
         return list(self._accounts.values())
 
-    async def changed_accounts(self) -> Sequence[Account]:
+    async def wait_for_change(self) -> None:
         await trio.sleep_forever()  # there is no other program
-        raise AssertionError("never comes here")
 
     async def devices(self, identity: Identity) -> Sequence[Stay]:
         await trio.lowlevel.checkpoint()

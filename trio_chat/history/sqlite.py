@@ -29,7 +29,6 @@ from trio_chat.history import (
     Account,
     Came,
     Change,
-    DeviceId,
     Entry,
     Finds,
     HasRead,
@@ -48,16 +47,17 @@ from trio_chat.history import (
     Slice,
     Stay,
     Titled,
-    Token,
     Went,
     index,
     page_of_deeds,
+    people,
 )
 from trio_chat.history.file import (
     BUSY_SECONDS,
     Sync,
     connect,
     damaged,
+    data_version,
     from_ms,
     hold_folder,
     to_ms,
@@ -66,8 +66,7 @@ from trio_chat.history.file import (
 )
 from trio_chat.history.thread import OneThread, one_thread
 from trio_chat.names import Name
-from trio_chat.roles import Access, Role, Verb
-from trio_chat.tokens import Scope
+from trio_chat.roles import Access, Role
 
 T = TypeVar("T")
 
@@ -94,22 +93,7 @@ ROWS_AT_ONCE = (64, 8, 1)
 """How many rows one statement inserts."""
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks for an account that was added on the command line."""
-
-_DEVICES = (
-    "SELECT id, identity, name, current, previous, client, at, verbs, places FROM devices"
-)
-_DeviceRow = tuple[
-    DeviceId,
-    Identity,
-    str,
-    bytes,
-    bytes | None,
-    str | None,
-    int | None,
-    str | None,
-    str | None,
-]
+"""Seconds between two looks for what was changed on the command line."""
 
 
 @frozen
@@ -150,10 +134,11 @@ def _open(path: Path, sync: Sync, retention: Retention, thread: OneThread) -> "S
         (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         (texts,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM texts").fetchone()
         rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
+        version = data_version(db)
     except sqlite3.Error as exc:
         db.close()
         raise SetupError(damaged(path, str(exc))) from exc
-    return SqliteHistory(path, db, epoch, rooms, texts, retention, thread)
+    return SqliteHistory(path, db, epoch, rooms, texts, version, retention, thread)
 
 
 @define(eq=False)
@@ -165,6 +150,7 @@ class SqliteHistory:
     epoch: str
     _rooms: dict[Name, int]
     _texts: int  # the number of the newest
+    _seen_version: int  # of what other programs have changed
     _retention: Retention
     _thread: OneThread
     _has_committed: trio.Event = field(factory=trio.Event, init=False)
@@ -212,23 +198,23 @@ class SqliteHistory:
         return await self._run(self._heads)
 
     async def stays(self) -> Sequence[Stay]:
-        return await self._run(self._stays)
+        return await self._run(lambda: people.stays(self._db))
 
     async def recognise(self, token: bytes) -> Stay | None:
-        return await self._run(lambda: self._recognise(token))
+        return await self._run(lambda: people.recognise(self._db, token))
 
     async def accounts(self) -> Sequence[Account]:
-        return await self._run(self._accounts)
+        return await self._run(lambda: people.accounts(self._db))
 
-    async def changed_accounts(self) -> Sequence[Account]:
+    async def wait_for_change(self) -> None:
         version = await self._run(self._version)
-        while True:
+        while version == self._seen_version:
             await trio.sleep(LOOK_EVERY)
-            if await self._run(self._version) != version:
-                return await self.accounts()
+            version = await self._run(self._version)
+        self._seen_version = version
 
     async def devices(self, identity: Identity) -> Sequence[Stay]:
-        return await self._run(lambda: self._devices(identity))
+        return await self._run(lambda: people.devices(self._db, identity))
 
     async def append(
         self, entries: Sequence[Entry], changes: Sequence[Change] = ()
@@ -320,57 +306,8 @@ class SqliteHistory:
             found.setdefault(room, {})[Name(name)] = Sanction(end, reason)
         return found
 
-    def _stays(self) -> Sequence[Stay]:
-        rows = self._db.execute(f"{_DEVICES} WHERE id IN (SELECT device FROM follows)")  # noqa: S608
-        return [self._stay(row) for row in rows.fetchall()]
-
-    def _recognise(self, token: bytes) -> Stay | None:
-        # One after the other, or none of the two indexes would be used.
-        for which in ("current", "previous"):
-            row = self._db.execute(f"{_DEVICES} WHERE {which} = ?", [token]).fetchone()
-            if row is not None:
-                return self._stay(row)
-        return None
-
-    def _devices(self, identity: Identity) -> Sequence[Stay]:
-        rows = self._db.execute(f"{_DEVICES} WHERE identity = ? ORDER BY at", [identity])
-        return [self._stay(row) for row in rows.fetchall()]
-
-    def _stay(self, row: "_DeviceRow") -> Stay:
-        device, identity, name, current, previous, client, at, verbs, places = row
-        rooms = self._db.execute(
-            "SELECT name FROM follows JOIN rooms ON rooms.id = room WHERE device = ?", [device]
-        )
-        return Stay(
-            device,
-            identity,
-            Name(name),
-            Token(current, previous),
-            [Name(room) for (room,) in rooms],
-            self._read(identity),
-            client,
-            None if at is None else from_ms(at),
-            _scope(verbs, places),
-        )
-
-    def _read(self, identity: Identity) -> Mapping[Name, int]:
-        read = self._db.execute(
-            "SELECT name, seq FROM reads JOIN rooms ON rooms.id = room WHERE identity = ?",
-            [identity],
-        )
-        return {Name(room): seq for room, seq in read}
-
-    def _accounts(self) -> Sequence[Account]:
-        rows = self._db.execute("SELECT * FROM accounts").fetchall()
-        return [
-            Account(identity, Name(name), skeleton, password, bool(op), self._read(identity))
-            for identity, name, skeleton, password, op in rows
-        ]
-
     def _version(self) -> int:
-        """Another one after each change that another program has made."""
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        return int(version)
+        return data_version(self._db)
 
     def _append(
         self, entries: Sequence[Entry], changes: Sequence[Change]
@@ -506,24 +443,23 @@ class SqliteHistory:
         """Store one change; `new`: the rooms of this batch."""
         match change:
             case Keep():
-                self._keep(change)
+                people.keep(self._db, change)
             case Registered(account):
-                self._register(account)
+                people.register(self._db, account)
             case Revoked(device):
-                self._db.execute("DELETE FROM follows WHERE device = ?", [device])
-                self._db.execute("DELETE FROM devices WHERE id = ?", [device])
+                people.revoke(self._db, device)
             case Came(device, room):
                 row = [device, self._id_of(room, new)]
                 self._db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)
             case Went(device, room):
                 row = [device, self._id_of(room, new)]
                 self._db.execute("DELETE FROM follows WHERE device = ? AND room = ?", row)
-                self._forget(device)
+                people.forget(self._db, device)
             case Paired(room, maker, other):
                 pair = "UPDATE rooms SET maker = ?, other = ? WHERE id = ?"
                 self._db.execute(pair, [maker, other, self._id_of(room, new)])
             case HasRead(identity, room, seq):
-                self._mark(identity, self._id_of(room, new), seq)
+                people.mark(self._db, identity, self._id_of(room, new), seq)
             case Rewritten(place, line, text):
                 self._rewrite(self._id_of(place.room, new), place.seq, line, text)
             case Titled(room, topic):
@@ -552,56 +488,6 @@ class SqliteHistory:
 
     def _id_of(self, room: Name, new: Mapping[Name, int]) -> int:
         return new[room] if room in new else self._rooms[room]
-
-    def _keep(self, keep: Keep) -> None:
-        row = [
-            keep.device,
-            keep.identity,
-            keep.name,
-            keep.token.current,
-            keep.token.previous,
-            keep.client,
-            None if keep.at is None else to_ms(keep.at),
-        ]
-        self._db.execute(
-            "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)", row
-        )
-
-    def _register(self, account: Account) -> None:
-        self._db.execute(
-            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (identity) DO UPDATE SET password = excluded.password",
-            [
-                account.identity,
-                account.name,
-                account.skeleton,
-                account.password,
-                account.is_operator,
-            ],
-        )
-
-    def _forget(self, device: DeviceId) -> None:
-        """Forget a device that is nowhere, unless there is an account to come back to, or
-        there are private rooms."""
-        row = self._db.execute(
-            "DELETE FROM devices WHERE id = :device"
-            " AND NOT EXISTS (SELECT 1 FROM follows WHERE device = :device)"
-            " AND identity NOT IN (SELECT identity FROM accounts)"
-            " AND NOT EXISTS (SELECT 1 FROM rooms WHERE maker = identity OR other = identity)"
-            " RETURNING identity",
-            {"device": device},
-        ).fetchone()
-        if row is not None:
-            self._db.execute("DELETE FROM reads WHERE identity = ?", row)
-            self._db.execute("DELETE FROM ranks WHERE identity = ?", row)
-
-    def _mark(self, identity: Identity, room: int, seq: int) -> None:
-        self._db.execute(
-            "INSERT INTO reads SELECT :identity, :room, :seq"
-            " WHERE EXISTS (SELECT 1 FROM devices WHERE identity = :identity)"
-            " ON CONFLICT DO UPDATE SET seq = MAX(seq, excluded.seq)",
-            {"identity": identity, "room": room, "seq": seq},
-        )
 
     def _rewrite(self, room: int, seq: int, line: bytes, text: str | None) -> None:
         row = self._db.execute(
@@ -700,10 +586,3 @@ def _fitting(
 
 def _lines(rows: Iterable[tuple[int, bytes]]) -> list[bytes]:
     return [line for _, line in rows]
-
-
-def _scope(verbs: str | None, places: str | None) -> Scope | None:
-    if verbs is None:
-        return None
-    rooms = None if places is None else frozenset(map(Name, places.split()))
-    return Scope(frozenset(map(Verb, verbs.split())), rooms)

@@ -1,0 +1,314 @@
+"""The commands for who says whose a name is: `account` and `bot`.
+
+They write to the history's file, also beside a running server, which learns of it within a
+second.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from trio_chat import config
+from trio_chat.asking import USUAL, PasswordSource
+from trio_chat.client.clean import clean
+from trio_chat.client.wrap import cells
+from trio_chat.config import HISTORY_FILE, PROGRAM, Flag
+from trio_chat.ending import require_stdout, write_out
+from trio_chat.names import parse_name
+from trio_chat.roles import Verb
+from trio_chat.tokens import Scope, hash_token, make_bot_token
+
+if TYPE_CHECKING:
+    from trio_chat.history.people import Database, Holder
+
+USUAL_VERBS = (
+    Verb.SEE,
+    Verb.JOIN,
+    Verb.HISTORY,
+    Verb.SEARCH,
+    Verb.WHO,
+    Verb.SAY,
+    Verb.EDIT,
+    Verb.DELETE,
+    Verb.REACT,
+)
+"""What a bot may do if nothing is said: listen and talk, and look after its own texts."""
+
+Data = Annotated[Path | None, Parameter(show_default=str(config.data_path()))]
+
+app = App(group_parameters="Options")
+"""What `cli` takes over as its own."""
+
+account = App(
+    name="account",
+    help="Say whose a name is: make accounts, and take them away.",
+    sort_key=9,
+    group_parameters="Options",
+    usage=f"Usage: {PROGRAM} account COMMAND [OPTIONS]",
+    help_epilogue=f"""\
+Examples:
+  # Somebody who looks after the server, and all its rooms.
+  {PROGRAM} account add alice --operator
+  # A new password for who has forgotten it.
+  {PROGRAM} account password bob
+""",
+)
+bot = App(
+    name="bot",
+    help="Make names for programs, which come in with a token.",
+    sort_key=10,
+    group_parameters="Options",
+    usage=f"Usage: {PROGRAM} bot COMMAND [OPTIONS]",
+    help_epilogue=f"""\
+Example:
+  # The token is shown once; whoever has it is the bot.
+  {PROGRAM} bot add ci --room ops > ~/.ci-token
+  {PROGRAM} say ops "the build is done" --token-file ~/.ci-token
+""",
+)
+app.command(account)
+app.command(bot)
+
+
+# ---------------------------------------------------------------- accounts
+
+
+@account.command(usage=f"Usage: {PROGRAM} account add [OPTIONS] NAME")
+def add(
+    name: str,
+    /,
+    *,
+    operator: Annotated[bool, Flag] = False,
+    password: PasswordSource = USUAL,
+    data: Data = None,
+) -> None:
+    """Make a name somebody's own.
+
+    Parameters
+    ----------
+    name
+        The name.
+    operator
+        May govern every room of the server, but the private ones.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+    from trio_chat.passwords import hash_password  # noqa: PLC0415 # argon2
+
+    known = parse_name(name)
+    with _writing(data) as db:  # before anybody types a password in vain
+        people.refuse_name(db, known)
+    hashed = hash_password(password.read_new(f"password for {known}: "))
+    with _writing(data) as db:
+        people.add_account(db, known, hashed, is_operator=operator)
+    print(f"{clean(known)} has an account{' and is an operator' if operator else ''}")
+
+
+@account.command(name="list", usage=f"Usage: {PROGRAM} account list [OPTIONS]")
+def list_accounts(*, data: Data = None) -> None:
+    """Print who has an account, on how many devices, and when the last was seen.
+
+    Parameters
+    ----------
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    def row(holder: "Holder") -> Sequence[str]:
+        rank = "operator" if holder.is_operator else ""
+        return holder.name, rank, f"{holder.tokens} devices", _seen(holder.at)
+
+    _print_all(data, people.people, row)
+
+
+@account.command(usage=f"Usage: {PROGRAM} account password [OPTIONS] NAME")
+def password(name: str, /, *, password: PasswordSource = USUAL, data: Data = None) -> None:
+    """Give an account another password, and throw out its devices.
+
+    Parameters
+    ----------
+    name
+        The name.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+    from trio_chat.passwords import hash_password  # noqa: PLC0415 # argon2
+
+    known = parse_name(name)
+    with _writing(data) as db:
+        people.find(db, known, is_bot=False)
+    hashed = hash_password(password.read_new(f"new password for {known}: "))
+    with _writing(data) as db:
+        people.set_password(db, known, hashed)
+    print(f"{clean(known)} has another password, and has to log in anew")
+
+
+@account.command(usage=f"Usage: {PROGRAM} account operator [OPTIONS] NAME")
+def operator(name: str, /, *, off: Annotated[bool, Flag] = False, data: Data = None) -> None:
+    """Make who has an account an operator of the server.
+
+    Parameters
+    ----------
+    name
+        The name.
+    off
+        From now on it is none.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    known = parse_name(name)
+    with _writing(data) as db:
+        people.set_operator(db, known, is_operator=not off)
+    print(f"{clean(known)} is {'no operator any more' if off else 'an operator'}")
+
+
+@account.command(usage=f"Usage: {PROGRAM} account remove [OPTIONS] NAME")
+def remove(name: str, /, *, data: Data = None) -> None:
+    """Take an account away; what it has said stays, and anybody can have the name.
+
+    Parameters
+    ----------
+    name
+        The name.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    known = parse_name(name)
+    with _writing(data) as db:
+        people.remove(db, known, is_bot=False)
+    print(f"{clean(known)} has no account any more")
+
+
+# ---------------------------------------------------------------- bots
+
+
+@bot.command(
+    name="add",
+    usage=f"Usage: {PROGRAM} bot add [OPTIONS] NAME",
+    help_epilogue=f"""\
+A bot may do what NAME may in a room, and of that what --may says: by default
+{" ".join(verb.value for verb in USUAL_VERBS)}.
+""",
+)
+def add_bot(
+    name: str,
+    /,
+    *,
+    room: Annotated[tuple[str, ...], Parameter(negative="", show_default="all")] = (),
+    may: Annotated[
+        tuple[Verb, ...], Parameter(negative="", show_default="listen and talk")
+    ] = (),
+    data: Data = None,
+) -> None:
+    """Make a name for a program, and print the token with which it comes in.
+
+    The token is shown once, and kept nowhere.
+
+    Parameters
+    ----------
+    name
+        What the bot is called.
+    room
+        A room that it may be in; may be given more than once.
+    may
+        Something that it may do; may be given more than once.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    require_stdout()
+    known = parse_name(name)
+    rooms = frozenset(map(parse_name, room)) or None
+    scope = Scope(frozenset(may or USUAL_VERBS), rooms)
+    token = make_bot_token(known)
+    with _writing(data) as db:
+        people.add_bot(db, known, hash_token(token), scope)
+    write_out([f"{token}\n".encode()])
+
+
+@bot.command(name="list", usage=f"Usage: {PROGRAM} bot list [OPTIONS]")
+def list_bots(*, data: Data = None) -> None:
+    """Print which bots there are, where they may be, and what they may do.
+
+    Parameters
+    ----------
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    def row(holder: "Holder") -> Sequence[str]:
+        scope = holder.scope or Scope(frozenset())
+        rooms = ["all rooms"] if scope.rooms is None else sorted(scope.rooms)
+        return holder.name, " ".join(rooms), " ".join(sorted(v.value for v in scope.verbs))
+
+    _print_all(data, people.bots, row)
+
+
+@bot.command(usage=f"Usage: {PROGRAM} bot revoke [OPTIONS] NAME")
+def revoke(name: str, /, *, data: Data = None) -> None:
+    """Take a bot's token away, and throw it out; anybody can have the name.
+
+    Parameters
+    ----------
+    name
+        What the bot is called.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    known = parse_name(name)
+    with _writing(data) as db:
+        people.remove(db, known, is_bot=True)
+    print(f"{clean(known)} is no bot any more")
+
+
+# ---------------------------------------------------------------- the file
+
+
+@contextmanager
+def _writing(data: Path | None) -> "Iterator[Database]":
+    from trio_chat.history.file import writing  # noqa: PLC0415 # sqlite3
+
+    folder = data or config.data_path()
+    config.make_folder(folder)
+    with writing(folder / HISTORY_FILE) as db:
+        yield db
+
+
+def _print_all(
+    data: Path | None,
+    read: "Callable[[Database], Iterable[Holder]]",
+    row: "Callable[[Holder], Sequence[str]]",
+) -> None:
+    from trio_chat.history.file import reading  # noqa: PLC0415 # sqlite3
+
+    with reading((data or config.data_path()) / HISTORY_FILE) as db:
+        rows = [row(holder) for holder in read(db)]
+    write_out(f"{line}\n".encode() for line in _columns(rows))
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (
+            text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True)
+        )
+        yield "  ".join(padded).rstrip()
+
+
+def _seen(at: datetime | None) -> str:
+    return "never seen" if at is None else f"seen {at.astimezone():%Y-%m-%d %H:%M}"
