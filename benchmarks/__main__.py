@@ -64,6 +64,7 @@ def main() -> int:
             measure_starts(rival, rounds, results)
         if _is_chosen(PARTS, options.cases):
             results.parts = trio.run(micro.measure)
+            results.facts["sync"] = f"{micro.sync_seconds() * 1e3:.1f}"
     results.facts["minutes"] = f"{(time.monotonic() - began) / 60:.0f}"
     results.facts["rounds"], results.facts["seconds"] = str(rounds), f"{seconds:g}"
     tables = {"Medians": medians, "Ratios": ratios, "Goals": goals, "Parts": parts}

@@ -7,6 +7,7 @@ ordered* on have those above in them.
 
 import os
 import socket
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -39,6 +40,9 @@ BATCH_SECONDS = 0.01
 """About how long one batch takes; the best of them counts."""
 
 FOLLOWERS = 1000
+
+SYNCS = 50
+"""How often the disk is asked to keep something."""
 
 TOGETHER = (1, 64)
 """How many says come at once."""
@@ -241,6 +245,22 @@ class Speaker:
         await self.sequencer.submit(submission)
         await submission.is_handled.wait()
         self.is_stored &= submission.is_stored
+
+
+# ---------------------------------------------------------------- the disk
+
+
+def sync_seconds() -> float:
+    """How long the disk takes for a commit, as a median: no CPU time, but waiting."""
+    seconds = []
+    with tempfile.TemporaryFile(dir=Path.cwd()) as file:
+        for _ in range(SYNCS):
+            file.write(bytes(4096))
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 # ---------------------------------------------------------------- all of them

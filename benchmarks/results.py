@@ -33,6 +33,7 @@ def _facts() -> dict[str, str]:
         "python": platform.python_version(),
         "trio": trio.__version__,
         "sqlite": sqlite3.sqlite_version,
+        "sync": "?",
     }
 
 
