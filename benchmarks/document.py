@@ -7,7 +7,7 @@ from benchmarks.cases import COLUMNS, OWN_COLUMNS
 from benchmarks.goals import GOALS, WHY
 from benchmarks.plot import draw
 from benchmarks.results import Results
-from benchmarks.rivals import OURS
+from benchmarks.rivals import OURS, Rival
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -20,11 +20,46 @@ TITLES = {column.key: column.title for column in COLUMNS}
 CASES = {**TITLES, **{column.key: column.title for column in OWN_COLUMNS}}
 
 
+README = DOCS.with_name("README.md")
+
+BEGIN, END = "<!-- what follows is written by `nox -s bench` -->\n", "<!-- end of that -->\n"
+"""What is quoted stands between these."""
+
+QUOTED = ("1000", "100", "10", "one", "rooms")
+"""The columns that are quoted."""
+
+
 def write_document(results: Results) -> None:
-    """Write the page, the plot, and the results that they are made of."""
+    """Write the page, the plot, and the results that they are made of; quote the page."""
     results.save(RESULTS)
     PLOT.write_text(draw(results), encoding="utf-8")
     PAGE.write_text(render(results), encoding="utf-8")
+    README.write_text(quote(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def quote(readme: str, results: Results) -> str:
+    """The README, with the figures in it."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = [
+        [_title(results, rival), *(_number(results.median(rival.name, key)) for key in QUOTED)]
+        for rival in results.rivals()
+    ]
+    facts = results.facts
+    text = f"""
+Beside other servers, by what one delivery of 64 bytes costs: µs of the server's CPU, medians of {facts["rounds"]} rounds on {facts["machine"]} ({facts["date"]}, `nox -s bench`).
+Only the first row stores anything, and does so before anybody hears it.
+
+{_table(["", *(TITLES[key] for key in QUOTED)], rows)}
+
+[docs/performance.md](docs/performance.md) says what was measured, what was to be reached and was not, and where it stops.
+
+"""  # noqa: E501 # one sentence a line
+    return "".join((before, BEGIN, text, END, after))
+
+
+def _title(results: Results, rival: Rival) -> str:
+    return f"{rival.title} {results.versions.get(rival.name, '')}".rstrip()
 
 
 def render(results: Results) -> str:
@@ -48,7 +83,7 @@ def medians(results: Results) -> str:
     ]
     rows = [
         [
-            f"{rival.title} {results.versions.get(rival.name, '')}".rstrip(),
+            _title(results, rival),
             *(_number(results.median(rival.name, column.key)) for column in columns),
         ]
         for rival in results.rivals()

@@ -11,7 +11,7 @@ import trio
 from benchmarks import measure, micro
 from benchmarks.cases import CASES, COLUMNS, OWN_COLUMNS
 from benchmarks.dialects import Irc, Nats, Plain, Redis, WebSocket
-from benchmarks.document import render
+from benchmarks.document import BEGIN, END, README, quote, render
 from benchmarks.goals import GOALS, WHY, Goal
 from benchmarks.measure import Failed
 from benchmarks.plot import draw
@@ -117,6 +117,17 @@ def test_the_page_has_every_server_and_every_goal() -> None:
     assert all(goal.text in page for goal in GOALS)
     assert "- redis pub/sub: one: it did not start." in page
     assert "{" not in page
+
+
+def test_the_readme_quotes_the_figures_of_the_last_time_only() -> None:
+    readme = f"before\n{BEGIN}old\n{END}after\n"
+    once = quote(readme, some_results())
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+    assert "old" not in once
+    assert all(rival.title in once for rival in RIVALS)
+    assert quote(once, some_results()) == once
+    assert {BEGIN, END} <= set(README.read_text(encoding="utf-8").splitlines(keepends=True))
 
 
 def test_what_was_not_measured_is_left_out() -> None:
