@@ -3,16 +3,18 @@
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from attrs import define
+from attrs import define, field
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer, dialler
 from trio_chat import errors, messages, session
 from trio_chat.client.link import Link
+from trio_chat.doors import front
 from trio_chat.errors import LinkLost
 from trio_chat.history import Change, Entry, History, Key, Place, Slice
 from trio_chat.history.memory import MemoryHistory
@@ -21,6 +23,7 @@ from trio_chat.names import Name
 from trio_chat.server import GRACE, RETRY, Doorstep, Server
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
+from trio_chat.wire import CLIENT
 
 GOODBYE = Goodbye("the server is closing", retry=RETRY)
 
@@ -132,6 +135,41 @@ class SlowHistory(MemoryHistory):
     ) -> Mapping[Key, Place]:
         await trio.sleep(0.5)
         return await super().append(entries, changes)
+
+
+@define(eq=False)
+class CountingHistory(SlowHistory):
+    """Says how many events came at once."""
+
+    batches: list[int] = field(factory=list, init=False)
+
+    async def append(
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
+    ) -> Mapping[Key, Place]:
+        self.batches.append(len(entries))
+        return await super().append(entries, changes)
+
+
+async def test_what_has_come_while_others_were_committed_goes_with_those_that_wait(
+    virtual_time: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come: list[bytes] = []
+    read = partial(b"".join, come)
+    monkeypatch.setattr(front, "direct_read", lambda _stream: read)
+    history = CountingHistory()
+    async with closing_server(history) as server:
+        alice = await dialler(server)()
+        await alice.enter("alice", "lobby")
+        await alice.tell(Say("lobby", "a", "a"))
+        await trio.sleep(0.1)
+        await alice.tell(Say("lobby", "b", "b"))
+        await trio.sleep(0.1)
+        come.append(CLIENT.encode(Say("lobby", "c", "c")))
+        replies = await alice.hear_all(6)
+        assert [reply.id for reply in replies if isinstance(reply, Ack)] == ["a", "b", "c"]
+        assert history.batches == [1, 1, 2]
+        server.close()
+        await alice.link.stream.aclose()
 
 
 async def test_what_is_being_committed_is_acked_before_the_goodbye(

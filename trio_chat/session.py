@@ -11,6 +11,7 @@ from here, after the posts that came before them; a pong is given at once.
 
 import logging
 import math
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import assert_never
 
@@ -133,11 +134,13 @@ class Settings:
 @frozen
 class Arrival:
     """How a connection came: `at` which time, in trio's; from which `address`, unless over
-    memory; `heard`: what was read of it, to see what it speaks."""
+    memory; `heard`: what was read of it, to see what it speaks. `more`: what has come since,
+    without waiting for it."""
 
     at: float = field(factory=trio.current_time)
     address: str | None = None
     heard: bytes = field(default=b"", repr=False)
+    more: Callable[[], bytes] = bytes
 
 
 @define(eq=False)
@@ -238,14 +241,24 @@ class Session:
             while chunk := chunk or await self._receive():
                 for line in self._lines.feed(chunk):
                     await self._hear(line)
-                await self._submit()
-                chunk = b""
+                chunk = await self._hear_meanwhile()
+                if not chunk:
+                    await self._submit()
             for line in self._lines.end():
                 await self._hear(line)
             await self._submit()
         except (WireError, Refused) as error:
             self.outbox.ending = error.code
             await self._reply_to(error)
+
+    async def _hear_meanwhile(self) -> bytes:
+        """What has come while the posts before are under way goes with those that wait for
+        them. Without, every other batch is a small one: who says more as soon as the first
+        have heard it, says a little first, and the rest a moment later."""
+        if self._is_settled or not self._posts:
+            return b""
+        await self._settled()
+        return self.arrival.more()
 
     async def _receive(self) -> bytes:
         pings = self._device is not None and self._device.has_pinged
@@ -443,8 +456,13 @@ class Session:
         self._submission = submission  # not before: what was not submitted is not waited for
 
     async def _settled(self) -> None:
-        if self._submission is not None and not self._submission.is_handled.is_set():
+        if self._submission is not None and not self._is_settled:
             await self._submission.is_handled.wait()
+
+    @property
+    def _is_settled(self) -> bool:
+        """Is nothing under way?"""
+        return self._submission is None or self._submission.is_handled.is_set()
 
     def _encode(self, reply: Reply) -> bytes:
         return self.outbox.format([SERVER.encode(reply)])

@@ -9,7 +9,7 @@ from contextlib import suppress
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.doors.stream import TcpStream, direct_write
+from trio_chat.doors.stream import TcpStream, direct_read, direct_write
 from trio_chat.doors.tongue import Tongue, tongue_of
 from trio_chat.doors.web import Converse, Web
 from trio_chat.outbox import Outbox
@@ -45,7 +45,8 @@ class Front:
         if tongue is not Tongue.LINES:
             heard += b"\n"  # it is refused as a line that is none, and at once
         outbox = Outbox(direct_write(stream))
-        await self.converse(stream, outbox, evolve(arrival, heard=heard))
+        arrival = evolve(arrival, heard=heard, more=direct_read(stream))
+        await self.converse(stream, outbox, arrival)
 
     async def _hear_first(
         self, stream: trio.abc.Stream, arrival: Arrival

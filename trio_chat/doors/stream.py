@@ -49,6 +49,13 @@ class TcpStream(trio.abc.HalfCloseableStream):
             except OSError as exc:
                 raise trio.BrokenResourceError(str(exc)) from exc
 
+    def receive_nowait(self) -> bytes:
+        """What has arrived; nothing if that is nothing yet, or it is over."""
+        try:
+            return self.socket.recv(CHUNK_BYTES)
+        except OSError:
+            return b""  # who waits for more will hear of it
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it; if cancelled, a part."""
         self._require_open()
@@ -97,6 +104,11 @@ def direct_write(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     if sys.platform == "win32" or not isinstance(stream, TcpStream):
         return None  # os.write takes no sockets there
     return partial(os.write, stream.socket.fileno())
+
+
+def direct_read(stream: trio.abc.Stream) -> Callable[[], bytes]:
+    """What a session looks with for what has arrived meanwhile."""
+    return stream.receive_nowait if isinstance(stream, TcpStream) else bytes
 
 
 def lean(stream: trio.SocketStream) -> TcpStream:
