@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 import trio
 from attrs import define
+from hypothesis import settings
 from trio.testing import MockClock
 
 from trio_chat.client.link import Link
@@ -16,6 +17,11 @@ from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
 T = TypeVar("T")
+
+# A fifth of a second for an example is too little on a busy machine, where the first one of
+# a class has its codec made.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 REAL_SECONDS = 30
 """A hang is a failure: no test takes nearly as long."""

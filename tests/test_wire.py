@@ -75,8 +75,7 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
 # ---------------------------------------------------------------- round trips
 
 # To explain a failure takes minutes where a message has many fields; to find it, a second.
-# And what reads a class is made when the first one comes.
-each_class = settings(max_examples=40, deadline=None, phases=set(Phase) - {Phase.explain})
+each_class = settings(max_examples=40, phases=set(Phase) - {Phase.explain})
 
 
 @pytest.mark.parametrize("cls", get_args(Request), ids=tag)
