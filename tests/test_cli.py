@@ -22,8 +22,9 @@ from attrs import define, field
 
 from tests.conftest import Peer
 from trio_chat import cli, config, upkeep
+from trio_chat.client.address import Address, parse_address
 from trio_chat.client.link import Link, dial_tcp
-from trio_chat.config import Address, parse_address, parse_age
+from trio_chat.config import parse_age
 from trio_chat.doors.sites import Sites
 from trio_chat.errors import LinkLost, Refused, SetupError
 from trio_chat.history import archive, sqlite
@@ -139,7 +140,11 @@ def test_a_file_that_is_named_counts_instead_of_the_usual_one(
         ("servers = 1", "[servers.NAME]"),
         ("[servers]\nwork = 1", "[servers.work]: 1 is no table"),
         ("[servers.work]\nport = 1", "[servers.work]: there has to be a host"),
-        ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, name, room"),
+        ("[servers.work]\nhost = 'a'\nlink = 'trio-chat://a'", "a host, or a link"),
+        ("[servers.work]\nlink = 'a'", "a link is trio-chat://"),
+        ("[servers.work]\nlink = 'trio-chat://a'\nport = 1", "with its own port"),
+        ("[servers.work]\nlink = 'trio-chat://a#b'", "a pin has 43"),
+        ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, link, name"),
         ("[servers.work]\nhost = 1", "host can't be 1"),
         ("[servers.work]\nhost = 'a'\nport = true", "port can't be True"),
         ("[servers.work]\nhost = 'a'\nport = 65536", "65536 is not"),
@@ -194,6 +199,8 @@ name = "alice"
 room = "garden"
 [servers.bare]
 host = "bare.example"
+[servers.far]
+link = "trio-chat://far.example:1/tea"
 """
 
 
@@ -208,6 +215,10 @@ host = "bare.example"
         ("connect bob --server other:1", ("bob", "other:1", "lobby")),
         ("say ops --server work", ("alice", "[::1]:9000", "ops")),
         ("say ops", ("al", "home.example:8765", "ops")),
+        ("tail --server far", (None, "trio-chat://far.example:1/tea", "tea")),
+        ("tail --server trio-chat://a/tea", (None, "trio-chat://a:8765/tea", "tea")),
+        ("connect bob --server trio-chat://a/tea", ("bob", "trio-chat://a:8765/tea", "tea")),
+        ("connect bob --server trio-chat://a", ("bob", "trio-chat://a:8765", "lobby")),
         ("tail --server work", (None, "[::1]:9000", "garden")),
         ("tail ops --name bob", ("bob", "home.example:8765", "ops")),
         ("search soup --server work", (None, "[::1]:9000", None)),
@@ -268,6 +279,11 @@ def meaning(words: str) -> tuple[str | None, str, str | None]:
         ("connect", "NAME"),
         ("connect alice bob", "Too many arguments: bob"),
         ("connect alice --server ::1", "brackets"),
+        ("connect alice --server trio-chat://a#b", "a pin has 43"),
+        ("bench --server trio-chat://a", "without TLS only"),
+        ("serve --host 0.0.0.0", "--insecure"),
+        ("serve --tls-key key.pem", "--tls-cert"),
+        ("serve --tls-cert missing.pem", "can't read the key missing.pem"),
         ("say", "ROOM"),
         ("say lobby hi", "--name"),
         ("say lobby hi there --name a", "Too many arguments: there"),
@@ -364,9 +380,19 @@ def test_what_is_to_be_kept_is_kept(
     assert opened == [retention]
 
 
+PIN = "Zm9y-ZXZl_GZvcmV2ZXJmb3JldmVyZm9yZXZlcmZvcm"
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
+        ("trio-chat://a.example", Address("a.example", is_secure=True)),
+        ("trio-chat://a.example:1/tea", Address("a.example", 1, is_secure=True, room="tea")),
+        (f"trio-chat://[::1]:2#{PIN}", Address("::1", 2, is_secure=True, pin=PIN)),
+        (
+            f"trio-chat://a/b%C3%BCro#{PIN}",
+            Address("a", is_secure=True, pin=PIN, room="b\u00fcro"),
+        ),
         ("localhost", Address("localhost", 8765)),
         ("chat.example.org:1", Address("chat.example.org", 1)),
         ("[::1]", Address("::1", 8765)),
@@ -384,10 +410,12 @@ def test_an_address_is_read(text: str, address: Address) -> None:
     [
         *("", ":1", "host:", "host:0", "host:65536", "host:-1", "host:²"),
         *("::1", "[::1", "[]:1", "a..b", "a b", "a\x00b", "x" * 64, "\x1b[2J"),
+        *("trio-chat://", "trio-chat:///tea", "trio-chat://a:0", "trio-chat://a/-"),
+        *("trio-chat://a#", f"trio-chat://a#{PIN}x", f"trio-chat://a#{PIN[1:]}+"),
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"brackets|can't be|is not"):
+    with pytest.raises(ValueError, match=r"brackets|can't be|is not|is none"):
         parse_address(text)
 
 

@@ -22,6 +22,7 @@ ENDS_LINK = {
     "name_taken",
     "wrong_password",
     "server_full",
+    "tls_required",
     "too_many_connections",
 }
 

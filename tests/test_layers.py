@@ -11,7 +11,7 @@ PACKAGE = Path(trio_chat.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"names", "framing", "secret"},
+    {"names", "framing", "secret", "tls"},
     {"pairs"},
     {"messages"},
     {"byhand"},
@@ -32,16 +32,16 @@ LAYERS = [
     {"sequencer"},
     {"reception"},
     {"session"},
-    {"doors", "doors.tongue", "doors.stream", "doors.http"},
+    {"doors", "doors.tongue", "doors.stream", "doors.http", "doors.certificate", "doors.tls"},
     {"doors.tcp", "doors.sites", "doors.assets", "doors.websocket", "doors.metrics"},
     {"doors.web"},
     {"doors.front"},
     {"server"},
-    {"client", "client.clean", "client.colours"},
+    {"client", "client.clean", "client.colours", "client.address"},
     {"client.wrap"},
     {"client.notify"},
     {"client.link", "client.calls", "client.feed"},
-    {"client.lifeline"},
+    {"client.lifeline", "client.trust"},
     {"client.chat"},
     {"bench", "bench.plan", "bench.dialect", "bench.process", "bench.sockets"},
     {"bench.json_lines", "bench.verify"},
@@ -140,6 +140,7 @@ ONLY_IN = {
     "prompt_toolkit": {"client.screen"},
     "wcwidth": {"client.wrap"},
     "cyclopts": COMMAND_LINE | {"config"},
+    "cryptography": {"doors.certificate"},
     "structlog": {"logs"},
     "psutil": {"bench.process"},
     "h11": {"doors.http"},
@@ -148,7 +149,7 @@ ONLY_IN = {
     "prometheus_client": {"doors.metrics"},
 }
 
-CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "byhand", "framing", "wire"}
+CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "byhand", "framing", "tls", "wire"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

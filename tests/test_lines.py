@@ -13,7 +13,7 @@ import trio
 import trio_chat
 from tests.conftest import Peer
 from trio_chat import LinkLost, SetupError
-from trio_chat.client.chat import DEFAULT_PORT
+from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.link import Link
 from trio_chat.doors import tcp
 from trio_chat.doors.stream import TcpStream

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trio_chat.client.calls import Receipt
 from trio_chat.client.chat import Chat, connect
 from trio_chat.client.lifeline import State
-from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, WireError
+from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, Untrusted, WireError
 from trio_chat.messages import Event, Gap, Join, Leave, Page, RoomInfo, Say
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = [
     "Say",
     "SetupError",
     "State",
+    "Untrusted",
     "WireError",
     "connect",
     "running_server",

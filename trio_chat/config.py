@@ -4,6 +4,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from attrs import frozen
 from cyclopts import ArgumentCollection, Parameter, Token
 from cyclopts.config import Dict, Env
 
-from trio_chat.client.chat import DEFAULT_PORT
+from trio_chat.client.address import DEFAULT_PORT, SCHEME, Address, parse_address, parse_host
 from trio_chat.errors import BadName, SetupError
 from trio_chat.names import parse_name
 
@@ -26,6 +27,9 @@ HOST = "127.0.0.1"
 
 HISTORY_FILE = "chat.db"
 """The history's file in the data folder."""
+
+CERTIFICATE_FILE = "tls.pem"
+"""The file there with the certificate that is made, and its key."""
 
 OPEN_FILES = 65536
 """The most descriptors a server asks for: far more connections than one process serves."""
@@ -63,28 +67,6 @@ def _typed_program() -> str:
 PROGRAM = _typed_program()
 
 
-@frozen
-class Address:
-    """Where a server listens."""
-
-    host: str
-    port: int = DEFAULT_PORT
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """HOST, HOST:PORT, [IPV6] or [IPV6]:PORT. Raises `ValueError`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        return Address(_parse_host(text))
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-        raise ValueError(f"a port is a number from 1 to 65535, {port!r} is not")
-    return Address(_parse_host(host), int(port))
-
-
 def _read_address(_type: object, tokens: Sequence[Token]) -> Address:
     return parse_address(tokens[0].value)
 
@@ -94,21 +76,11 @@ ServerAddress = Annotated[
 ]
 """The option that says which server to talk to."""
 
+TrustNew = Annotated[bool, Flag]
+"""The option that has a server taken at its word the first time."""
+
 LOCAL = Address("localhost")
 """The server of whoever has just started one."""
-
-
-def _parse_host(text: str) -> str:
-    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if ":" in host and host == text:
-        raise ValueError(f"write an IPv6 address in brackets, as in [::1]:{DEFAULT_PORT}")
-    try:
-        encoded = host.encode("idna")
-    except UnicodeError as exc:
-        raise ValueError(f"{host!r} can't be the name of a host") from exc
-    if not encoded or not host.isprintable() or " " in host:
-        raise ValueError(f"{host!r} can't be the name of a host")
-    return host
 
 
 # ---------------------------------------------------------------- times
@@ -207,7 +179,8 @@ class NamedServers:
         server = options.get("server")
         if server is None:
             return
-        meant = self.servers.get(server.tokens[0].value if server.tokens else USUAL)
+        text = server.tokens[0].value if server.tokens else USUAL
+        meant = self.servers.get(text) or _linked(text)
         if meant is None:
             return
         server.tokens[:] = [self._token(str(meant.address))]
@@ -222,6 +195,16 @@ class NamedServers:
 
     def _token(self, value: str) -> Token:
         return Token(value=value, source=self.source)
+
+
+def _linked(text: str) -> NamedServer | None:
+    """What a link says; None if it is none, or a wrong one, which is told elsewhere."""
+    if not text.startswith(SCHEME):
+        return None
+    with suppress(ValueError):
+        address = parse_address(text)
+        return NamedServer(address, room=address.room)
+    return None
 
 
 def _read_servers(table: Any, source: str) -> dict[str, NamedServer]:
@@ -239,21 +222,31 @@ def _read_servers(table: Any, source: str) -> dict[str, NamedServer]:
 def _read_server(fields: Any) -> NamedServer:
     if not isinstance(fields, dict):
         raise ValueError(f"{fields!r} is no table")
-    known = {"host": str, "port": int, "name": str, "room": str}
+    known = {"host": str, "port": int, "link": str, "name": str, "room": str}
     for key, value in fields.items():
         if key not in known:
             raise ValueError(f"there is no {key}, only {', '.join(known)}")
         if type(value) is not known[key]:
             raise ValueError(f"{key} can't be {value!r}")
-    if "host" not in fields:
-        raise ValueError("there has to be a host")
-    port = fields.get("port", DEFAULT_PORT)
-    if not 0 < port < 2**16:
-        raise ValueError(f"a port is a number from 1 to 65535, {port} is not")
+    address = _address_of(fields)
     name, room = (
         None if fields.get(key) is None else parse_name(fields[key]) for key in ("name", "room")
     )
-    return NamedServer(Address(_parse_host(fields["host"]), port), name, room)
+    return NamedServer(address, name, room or address.room)
+
+
+def _address_of(fields: dict[str, Any]) -> Address:
+    if ("host" in fields) is ("link" in fields):
+        raise ValueError("there has to be a host, or a link")
+    if "link" in fields:
+        address = parse_address(fields["link"])
+        if "port" in fields or not address.is_secure:
+            raise ValueError(f"a link is {SCHEME}HOST:PORT/ROOM#PIN, with its own port")
+        return address
+    port = fields.get("port", DEFAULT_PORT)
+    if not 0 < port < 2**16:
+        raise ValueError(f"a port is a number from 1 to 65535, {port} is not")
+    return Address(parse_host(fields["host"]), port)
 
 
 # ---------------------------------------------------------------- sources

@@ -4,6 +4,7 @@ what to do."""
 import errno
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,16 @@ from cyclopts import CycloptsError, UnusedCliTokensError
 
 from trio_chat.client.clean import clean, clean_json
 from trio_chat.config import PROGRAM
-from trio_chat.errors import BadName, ChatError, LinkLost, Refused, SetupError, WireError
+from trio_chat.errors import (
+    BadName,
+    ChatError,
+    LinkLost,
+    Refused,
+    SetupError,
+    TlsRequired,
+    Untrusted,
+    WireError,
+)
 
 E = TypeVar("E", bound=BaseException)
 
@@ -65,11 +75,26 @@ def _advice(failure: ChatError) -> str | None:
             return "no such host is known; --server HOST:PORT names another one"
         case LinkLost():
             return f"{PROGRAM} serve starts one, --server HOST:PORT names another one"
-        case SetupError(__cause__=OSError(errno=errno.EADDRINUSE)):
+        case TlsRequired():
+            return "--server takes the link that it shows when it is started"
+        case Untrusted(__cause__=ssl.SSLCertVerificationError()):
+            return (
+                "--server takes the link that it shows when it is started; --trust-new takes"
+                " its word for it, the first time"
+            )
+        case SetupError():
+            return _advice_on_setup(failure.__cause__)
+        case _:
+            return None
+
+
+def _advice_on_setup(cause: BaseException | None) -> str | None:
+    match cause:
+        case OSError(errno=errno.EADDRINUSE):
             return "maybe a server runs already; --port PORT chooses another port"
-        case SetupError(__cause__=OSError(errno=errno.EACCES, filename=None)):
+        case OSError(errno=errno.EACCES, filename=None):
             return "ports below 1024 are for root; --port PORT chooses another one"
-        case SetupError(__cause__=OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror()):
+        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
             return "--host has to be an address of this machine"
         case _:
             return None

@@ -4,6 +4,7 @@
     ├── WireError     the peer spoke nonsense       → an Error line; the link goes on, or ends
     ├── Refused       understood, the answer is no  → an Error line; the link goes on
     ├── LinkLost      nobody there any more         → end quietly
+    ├── Untrusted     not the server that is meant  → the client ends, and says so
     └── SetupError    port, certificate, database   → the command line prints one line, exit 2
 
 Two questions sort every error: whose fault is it, and may the link go on? The class
@@ -93,6 +94,13 @@ class HelloTwice(Refused):
     """This connection has a name already."""
 
     code = "hello_twice"
+
+
+class TlsRequired(Refused):
+    """What is said here has to be encrypted, and was not."""
+
+    code = "tls_required"
+    ends_link = True
 
 
 class BadVersion(Refused):
@@ -267,6 +275,14 @@ class Busy(NotStored):
 
 class LinkLost(ChatError):
     """The other side is gone; that is nobody's fault."""
+
+
+class Untrusted(ChatError):
+    """The server does not prove that it is the one that is meant; nothing was said to it."""
+
+
+class ServerChanged(Untrusted):
+    """The server has another certificate than the one that it is known by."""
 
 
 class SetupError(ChatError):

@@ -21,16 +21,17 @@ from attrs import define, field
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trio_chat.client.chat import Chat
-from trio_chat.client.chat import connect as open_chat
+from trio_chat.client.address import Address
+from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.commands import sayable
 from trio_chat.client.lifeline import State
 from trio_chat.client.listings import plain_hit
 from trio_chat.client.plain import make_printer, print_until
+from trio_chat.client.trust import known_servers
 from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import cells
-from trio_chat.config import LOCAL, PROGRAM, VERSION, Address, Flag, ServerAddress
-from trio_chat.ending import report_to_program, require_stdout, write_out
+from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress, TrustNew
+from trio_chat.ending import report_to_program, require_stdout, tell, write_out
 from trio_chat.errors import (
     BadFields,
     ChatError,
@@ -43,7 +44,7 @@ from trio_chat.errors import (
     WireError,
 )
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import MAX_INT, Ack, Found, Members, Page, RoomList
+from trio_chat.messages import MAX_INT, Ack, Found, Hello, Members, Page, RoomList
 from trio_chat.names import NAME_CHARS, parse_name
 from trio_chat.pairs import is_private, parse_room
 from trio_chat.talking import tell_state
@@ -105,6 +106,7 @@ async def say(
     *,
     name: str,
     server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
     id: Annotated[str | None, Parameter(show_default=False)] = None,
     wait: Annotated[float, Parameter(validator=Number(gt=0))] = WAIT,
     json: Json = False,
@@ -123,7 +125,9 @@ async def say(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     id
         Said again with the same id and NAME, it is still one message.
     wait
@@ -134,7 +138,8 @@ async def say(
 
     async def talk() -> None:
         speech = Speech(parse_room(room), _text(text), _checked_id(id))
-        ack = await speech.give(partial(_connect, server, parse_name(name)), wait)
+        connect = partial(_connect, server, parse_name(name), trusts_new=trust_new)
+        ack = await speech.give(connect, wait)
         if json:
             write_out([SERVER.encode(ack)])
 
@@ -165,6 +170,7 @@ async def tail(
     follow: Annotated[bool, Flag] = False,
     name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
     server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
     json: Json = False,
 ) -> int:
     """Print the newest events of a room, the oldest of them first.
@@ -185,7 +191,9 @@ async def tail(
     name
         What you are called meanwhile.
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     json
         Print lines of JSON, those of the protocol.
     """
@@ -200,7 +208,9 @@ async def tail(
         require_stdout()
         known, me = parse_name(room), parse_name(name or _passing_name("tail"))
         patience = math.inf if follow else PATIENCE
-        async with _connect(server, me, patience=patience, on_state=on_state) as chat:
+        async with _connect(
+            server, me, trusts_new=trust_new, patience=patience, on_state=on_state
+        ) as chat:
             start = await _start(chat, known, lines) if after is None else after
             printer = make_printer(chat, known, json=json)
             newest = await chat.join(known, after=start, quiet=True)
@@ -220,19 +230,24 @@ Example:
   {PROGRAM} rooms --json | jq '.rooms[].room'
 """,
 )
-async def rooms(*, server: ServerAddress = LOCAL, json: Json = False) -> int:
+async def rooms(
+    *, server: ServerAddress = LOCAL, trust_new: TrustNew = False, json: Json = False
+) -> int:
     """Print which rooms there are.
 
     Parameters
     ----------
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     json
         Print a line of JSON, that of the protocol.
     """
 
     async def talk() -> None:
-        async with _connect(server, _passing_name("rooms"), patience=PATIENCE) as chat:
+        me = _passing_name("rooms")
+        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
             known = await chat.rooms()
         lines = [
             f"{room.room}{' ' * (NAME_CHARS - cells(room.room))}"
@@ -252,7 +267,14 @@ Example:
   {PROGRAM} who lobby
 """,
 )
-async def who(room: str, /, *, server: ServerAddress = LOCAL, json: Json = False) -> int:
+async def who(
+    room: str,
+    /,
+    *,
+    server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
+    json: Json = False,
+) -> int:
     """Print who is in a room, one name a line.
 
     Parameters
@@ -260,14 +282,17 @@ async def who(room: str, /, *, server: ServerAddress = LOCAL, json: Json = False
     room
         The room.
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     json
         Print a line of JSON, that of the protocol.
     """
 
     async def talk() -> None:
         known = parse_name(room)
-        async with _connect(server, _passing_name("who"), patience=PATIENCE) as chat:
+        me = _passing_name("who")
+        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
             names = await chat.who(known)
         write_out([SERVER.encode(Members(known, names))] if json else _encoded(names))
 
@@ -290,6 +315,7 @@ async def search(
     room: Annotated[str | None, Parameter(show_default="all of them")] = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = HITS,
     server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
     json: Json = False,
 ) -> int:
     """Print where all of these words were said, the newest at the end.
@@ -307,14 +333,17 @@ async def search(
     limit
         How many of the newest places.
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     json
         Print lines of JSON, those of the protocol, the newest first.
     """
 
     async def talk() -> None:
         known = None if room is None else parse_name(room)
-        async with _connect(server, _passing_name("search"), patience=PATIENCE) as chat:
+        me = _passing_name("search")
+        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
             found = [part async for part in _find(chat, " ".join((word, *words)), known, limit)]
             wording = Wording(chat.name)
         hits = [hit for part in found for hit in part.hits]
@@ -331,17 +360,12 @@ def _connect(
     server: Address,
     name: str,
     *,
+    trusts_new: bool,
     patience: float = math.inf,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> AbstractAsyncContextManager[Chat]:
-    return open_chat(
-        server.host,
-        server.port,
-        name=name,
-        client=VERSION,
-        patience=patience,
-        on_state=on_state,
-    )
+    dial = partial(known_servers(tell).dial, server, trusts_new=trusts_new)
+    return open_chat(dial, Hello(name, client=VERSION), on_state, patience)
 
 
 def _passing_name(command: str) -> str:

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Collection
-from contextlib import suppress
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -11,18 +10,18 @@ from attrs import define, evolve, field, frozen
 from trio_chat.doors.front import Front, address_of
 from trio_chat.doors.sites import Sites
 from trio_chat.doors.tcp import listen, serve
+from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import House, Network, Web
-from trio_chat.errors import NoRoom
+from trio_chat.errors import LinkLost, Refused
 from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
-from trio_chat.messages import Error, Goodbye
+from trio_chat.messages import Goodbye
 from trio_chat.outbox import Outbox
 from trio_chat.reception import Reception
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
-from trio_chat.session import CLOSE_WITHIN, Arrival, Session, Settings, hang_up
+from trio_chat.session import Arrival, Session, Settings
 from trio_chat.tally import Vitals
-from trio_chat.wire import SERVER
 
 LAG_EVERY = 2.0
 """Seconds between two looks at how late the loop is."""
@@ -65,13 +64,14 @@ class Server:
     """One chat server over `history`, which is opened before and closed after.
 
     `sites`: the pages that browsers may come from; `scrapers`: the networks besides this
-    machine from which metrics may be read.
+    machine from which metrics may be read; `tls`: encrypts everything, if it is there.
     """
 
     history: History
     settings: Settings = field(factory=Settings)
     sites: Sites = field(factory=Sites)
     scrapers: Collection[Network] = ()
+    tls: Tls | None = None
     _hub: Hub = field(init=False)
     _sequencer: Sequencer = field(init=False)
     _reception: Reception = field(init=False)
@@ -89,7 +89,8 @@ class Server:
         self._sequencer = Sequencer(self._hub, self.history)
         self._reception = Reception(self._hub, self._sequencer, self.settings.guests)
         house = House(self._converse, self._closing.is_set, self.vitals)
-        self._front = Front(self._converse, Web(house, self.sites, self.scrapers))
+        web = Web(house, self.sites, self.scrapers)
+        self._front = Front(self._converse, web, self.tls)
 
     def close(self) -> None:
         """Begin to close: nobody new comes in, whoever is there hears a goodbye."""
@@ -137,11 +138,14 @@ class Server:
         try:
             with self._gate.let_in(address):
                 await self._front.answer(stream)
-        except NoRoom as refusal:
+        except Refused as refusal:
             log.info("turned away", extra={"code": refusal.code, "address": address})
             self._hub.tally.refusals[refusal.code] += 1
             with self._gate.turning_away():
-                await _turn_away(stream, refusal)
+                await self._front.turn_away(stream, refusal)
+        except LinkLost as lost:
+            why = f"{lost}: {lost.__cause__}" if lost.__cause__ else str(lost)
+            log.info("link lost", extra={"why": why, "address": address})
         except Exception:
             log.exception("bug: a connection died")
         finally:
@@ -184,11 +188,3 @@ class Server:
 
 
 _GOODBYE = Goodbye("the server is closing", retry=RETRY)
-
-
-async def _turn_away(stream: trio.abc.Stream, why: NoRoom) -> None:
-    line = SERVER.encode(Error(why.code, str(why), retry=why.retry))
-    with trio.move_on_after(CLOSE_WITHIN):
-        with suppress(trio.BrokenResourceError):
-            await stream.send_all(line)
-        await hang_up(stream)

@@ -4,10 +4,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,9 +18,19 @@ from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 
 from trio_chat import config
-from trio_chat.client.chat import DEFAULT_PORT
-from trio_chat.config import HISTORY_FILE, HOST, PROGRAM, VERSION, Address, Age, Flag
+from trio_chat.client.address import DEFAULT_PORT, Address
+from trio_chat.config import (
+    CERTIFICATE_FILE,
+    HISTORY_FILE,
+    HOST,
+    PROGRAM,
+    VERSION,
+    Age,
+    Flag,
+)
+from trio_chat.doors.certificate import describe, ensure
 from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
+from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import Network
 from trio_chat.errors import SetupError
 from trio_chat.gate import EACH
@@ -31,12 +42,24 @@ from trio_chat.session import HELLO_BYTES, HELLO_LINES, HELLO_WITHIN, Settings
 
 Sync = Literal["full", "normal"]
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that end a server; a second one, at once."""
+
+HANGUP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+"""The signal that has a certificate read anew. There is none on Windows."""
+
 LOOPBACK = ("127.0.0.1", "::1")
 """Where a server listens that only this machine reaches."""
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # never the default
 """Where a server listens that can be reached at all addresses of its machine, and one
 of them."""
+
+NOBODY = ("192.0.2.1", 9)
+"""Somewhere else: an address that is for examples."""
+
+ROOM = "lobby"
+"""Where the link leads: the room in which everybody meets."""
 
 FASTEST = 1_000_000
 """The most that a rate and a burst may be, if there is to be a limit at all."""
@@ -74,8 +97,10 @@ def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
 Examples:
   # For this machine only.
   {PROGRAM} serve
-  # For the network around it, too. Nothing is encrypted.
-  {PROGRAM} serve --host 0.0.0.0 --data /srv/chat
+  # For the network around it, too, encrypted. It prints a link to give to others.
+  {PROGRAM} serve --tls --host 0.0.0.0 --data /srv/chat
+  # With a certificate that an authority has signed; SIGHUP has it read anew.
+  {PROGRAM} serve --host 0.0.0.0 --tls-cert fullchain.pem --tls-key privkey.pem
   # Forget what is older than three months.
   {PROGRAM} serve --retain 90d
   # To try out a bot: forget everything at the end, slow nobody down.
@@ -106,6 +131,10 @@ async def serve(
     burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
     per_address: Annotated[int, Parameter(validator=Number(gte=0))] = EACH,
     guests: Literal["yes", "no"] = "yes",
+    tls: Annotated[bool, Flag] = False,
+    tls_cert: Annotated[Path | None, Parameter(show_default=False)] = None,
+    tls_key: Annotated[Path | None, Parameter(show_default="the same file")] = None,
+    insecure: Annotated[bool, Flag] = False,
     allow_origin: Annotated[
         tuple[Annotated[Origin, Parameter(converter=_read_origin)], ...],
         Parameter(show_default="this machine's", negative=""),
@@ -143,6 +172,17 @@ async def serve(
     guests
         May somebody come in under a name that is not registered? Where not, account
         add makes those that are.
+    tls
+        Encrypt everything, with a certificate that is made the first time and
+        kept in the data folder.
+    tls_cert
+        Encrypt everything, with the certificate of this file (in PEM, those that
+        vouch for it behind it).
+    tls_key
+        The file with the key of --tls-cert.
+    insecure
+        Serve others than this machine without encryption: what they say, and
+        their tokens, can be read on the way.
     allow_origin
         Where browsers find the page if not at this machine's own address or name, as in
         https://chat.example.org; may be given more than once.
@@ -155,12 +195,15 @@ async def serve(
             "--retain and --retain-events are for a history that lasts; with --no-history"
             f" the newest {KEPT_EVENTS} events of each room are kept"
         )
+    encryption = _choose_tls(data or config.data_path(), tls_cert, tls_key, is_wanted=tls)
+    if encryption is None and not insecure:
+        await _require_loopback(host)
     _prepare_process()
     settings = Settings(rate, burst, per_address, guests=guests == "yes")
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
         sites = Sites(allow_origin, machine_names() | {host})
-        server = Server(history, settings, sites, metrics_host)
+        server = Server(history, settings, sites, metrics_host, encryption)
         await _serve_until_signalled(server, host, port, place)
 
 
@@ -180,6 +223,34 @@ def _prepare_process() -> None:
         log.warning("running as root, which no chat needs; a user of its own is safer")
 
 
+def _choose_tls(
+    folder: Path, certificate: Path | None, key: Path | None, *, is_wanted: bool
+) -> Tls | None:
+    if certificate is not None:
+        return Tls(certificate, key or certificate)
+    if key is not None:
+        raise SetupError("--tls-key goes with a --tls-cert")
+    if not is_wanted:
+        return None
+    config.make_folder(folder)
+    ensure(folder / CERTIFICATE_FILE)
+    return Tls(folder / CERTIFICATE_FILE, folder / CERTIFICATE_FILE)
+
+
+async def _require_loopback(host: str) -> None:
+    """Nobody serves the world in plain text by accident. Raises `SetupError`."""
+    try:
+        found = await trio.socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return  # nobody can listen there, which is told better by who tries
+    if all(ip_address(address[0]).is_loopback for *_, address in found):
+        return
+    raise SetupError(
+        f"{host} can be reached from elsewhere, and nothing would be encrypted; --tls"
+        " encrypts it, --insecure serves it as it is"
+    )
+
+
 @asynccontextmanager
 async def _open_history(
     folder: Path | None, sync: Sync, age: Age | None, events: int | None
@@ -196,18 +267,39 @@ async def _open_history(
 
 
 async def _serve_until_signalled(server: Server, host: str, port: int, place: str) -> None:
+    has_terminal = _is_at_terminal()
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ENDING, *HANGUP) as signals:
             doorstep = await nursery.start(server.run, host, port)
             addresses = [Address(*address) for address in doorstep.addresses]
-            _show_banner(addresses, place)
+            _show_banner(addresses, place, server.tls)
             log.info("listening", extra={"at": [str(address) for address in addresses]})
             async for number in signals:
+                # One hang-up tells that the terminal is gone; any other wants a reload.
+                if number in HANGUP and not (has_terminal and not _is_at_terminal()):
+                    _reload(server.tls)
+                    continue
                 log.info("stopping", extra={"signal": signal.Signals(number).name})
                 break
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, _end_at_once)
         server.close()
+
+
+def _is_at_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _reload(tls: Tls | None) -> None:
+    if tls is None:
+        log.info("nothing to reload: there is no certificate")
+        return
+    try:
+        tls.reload()
+    except SetupError as exc:
+        log.error("the certificate is still the old one", extra={"why": str(exc)})  # not a bug
+        return
+    log.info("reloaded the certificate", extra={"file": str(tls.certificate)})
 
 
 def _end_at_once(number: int, _frame: object) -> None:
@@ -216,22 +308,49 @@ def _end_at_once(number: int, _frame: object) -> None:
     os._exit(128 + number)
 
 
-def _show_banner(addresses: Sequence[Address], place: str) -> None:
+def _show_banner(addresses: Sequence[Address], place: str, tls: Tls | None) -> None:
     for address in addresses:
-        print(f"{VERSION} listens on {address} ({_reach(address.host)})")
+        print(f"{VERSION} listens on {address} ({_reach(address.host, tls)})")
     near = _from_here(addresses[0])
-    option = "" if near.port == DEFAULT_PORT and near.host in LOOPBACK else f" --server {near}"
     print(f"history: {place}")
-    print(f"connect: {PROGRAM} connect NAME{option}")
-    print(f"     or: http://{near}/ in a browser")
-    print(f"     or: nc {near.host} {near.port}")
+    if tls is None:
+        is_usual = near.port == DEFAULT_PORT and near.host in LOOPBACK
+        print(f"connect: {PROGRAM} connect NAME{'' if is_usual else f' --server {near}'}")
+        print(f"     or: http://{near}/ in a browser")
+        print(f"     or: nc {near.host} {near.port}")
+    else:
+        link = _link(addresses[0], tls)
+        print(f"   link: {link}")
+        print(f"connect: {PROGRAM} connect NAME --server {link}")
+        print(f"     or: https://{Address(link.host, link.port)}/ in a browser")
+        print(f"     or: openssl s_client -quiet -connect {near}")
     print("   stop: Ctrl-C", flush=True)
 
 
-def _reach(host: str) -> str:
+def _link(address: Address, tls: Tls) -> Address:
+    """What to give to others: with the pin, unless an authority vouches for the host."""
+    found = describe(tls.certificate)
+    host = _from_elsewhere() if address.host in EVERY_ADDRESS else address.host
+    pin = found.pin if found.is_own else None
+    return Address(host, address.port, is_secure=True, pin=pin, room=ROOM)
+
+
+def _from_elsewhere() -> str:
+    """What others may reach this machine by: the address from which it would send, or else
+    its name. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(NOBODY)
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
+
+
+def _reach(host: str, tls: Tls | None) -> str:
+    encrypted = "unencrypted" if tls is None else "encrypted"
     if host in LOOPBACK:
-        return "for this machine only"
-    return "on every address, unencrypted" if host in EVERY_ADDRESS else "unencrypted"
+        return "for this machine only" if tls is None else f"for this machine only, {encrypted}"
+    return f"on every address, {encrypted}" if host in EVERY_ADDRESS else encrypted
 
 
 def _from_here(address: Address) -> Address:

@@ -12,15 +12,16 @@ from typing import Annotated, assert_never
 import trio
 from cyclopts import App
 
-from trio_chat.client.chat import Chat
-from trio_chat.client.chat import connect as open_chat
+from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
 from trio_chat.client.surface import Keys, Surface
-from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress
+from trio_chat.client.trust import known_servers
+from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress, TrustNew
 from trio_chat.ending import TERMINATED, tell
 from trio_chat.errors import SetupError
+from trio_chat.messages import Hello
 
 ROOM = "lobby"
 """Where everybody meets who names no other room."""
@@ -41,6 +42,8 @@ Examples:
   {PROGRAM} connect alice
   # Elsewhere, and in another room.
   {PROGRAM} connect alice --server chat.example.org --room garden
+  # By the link that an operator has given you: encrypted, and to no other server.
+  {PROGRAM} connect alice --server trio-chat://chat.example.org/lobby#nD0…
   # Say what a program prints.
   date | {PROGRAM} connect clock
 """,
@@ -50,6 +53,7 @@ async def connect(
     /,
     *,
     server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
     room: str = ROOM,
     json: Annotated[bool, Flag] = False,
     plain: Annotated[bool, Flag] = False,
@@ -67,7 +71,9 @@ async def connect(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings have for one.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
     room
         The room to enter.
     json
@@ -81,14 +87,9 @@ async def connect(
     logging.getLogger("trio_chat").addHandler(logging.NullHandler())
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
         talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
-        async with open_chat(
-            server.host,
-            server.port,
-            name=name,
-            token=journal.token,
-            client=VERSION,
-            on_state=on_state,
-        ) as chat:
+        dial = partial(known_servers(tell).dial, server, trusts_new=trust_new)
+        hello = Hello(name, token=journal.token, client=VERSION)
+        async with open_chat(dial, hello, on_state) as chat:
             return await _until_terminated(partial(talk, chat), partial(journal.keep, chat))
 
 

@@ -8,6 +8,7 @@ from attrs import define
 
 from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.lifeline import State
+from trio_chat.doors.tls import Tls
 from trio_chat.errors import LinkLost
 from trio_chat.history import History
 from trio_chat.history.memory import MemoryHistory
@@ -64,7 +65,11 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    *, settings: Settings | None = None, history: History | None = None, port: int = 0
+    *,
+    settings: Settings | None = None,
+    history: History | None = None,
+    tls: Tls | None = None,
+    port: int = 0,
 ) -> AsyncIterator[RunningServer]:
     """Start a server on loopback and close it at the end of the block.
 
@@ -72,7 +77,7 @@ async def running_server(
     down. Under trio's `autojump_clock` use `server.connect` rather than the port: the clock
     would jump while bytes are on their way through the kernel.
     """
-    server = Server(history or MemoryHistory(), settings or Settings(rate=0))
+    server = Server(history or MemoryHistory(), settings or Settings(rate=0), tls=tls)
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:

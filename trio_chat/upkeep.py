@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from trio_chat import config
-from trio_chat.client.chat import DEFAULT_PORT
+from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.clean import clean
 from trio_chat.config import HISTORY_FILE, HOST, PROGRAM
 from trio_chat.ending import write_out

@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.bench.plan import LEAST_BYTES, SENDERS, Plan
 from trio_chat.config import LOCAL, PROGRAM, ServerAddress
+from trio_chat.errors import SetupError
 from trio_chat.upkeep import status_line
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ async def bench(
     from trio_chat.bench.json_lines import JsonLines  # noqa: PLC0415 # psutil takes 20 ms
     from trio_chat.bench.load import Load  # noqa: PLC0415
 
+    if server.is_secure:
+        raise SetupError("bench speaks to a server without TLS only; start one for it")
     config.raise_file_limit()
     speaking = min(SENDERS, members) if senders is None else senders
     plan = Plan(members, speaking, rooms, size, in_flight, rate, duration, quiet)

@@ -20,10 +20,12 @@ from typing import Self
 import trio
 from attrs import define, evolve, field
 
+from trio_chat.client.address import DEFAULT_PORT, SCHEME, parse_address
 from trio_chat.client.calls import Calls, Receipt
 from trio_chat.client.feed import Feed, Item
 from trio_chat.client.lifeline import Lifeline, State
-from trio_chat.client.link import Dial, Link, dial_tcp
+from trio_chat.client.link import Dial, Link
+from trio_chat.client.trust import Tls, dial
 from trio_chat.errors import ChatError, LinkLost, Refused
 from trio_chat.messages import (
     Ack,
@@ -58,9 +60,6 @@ from trio_chat.messages import (
 )
 from trio_chat.names import parse_name
 from trio_chat.pairs import is_private
-
-DEFAULT_PORT = 8765
-"""Where a server listens if nobody says otherwise."""
 
 LEAVE_WITHIN = 1.0
 """Seconds to take leave at the end."""
@@ -300,6 +299,7 @@ async def connect(
     *,
     name: str,
     password: str | None = None,
+    tls: Tls = False,
     token: str | None = None,
     client: str | None = None,
     on_state: Callable[[State], None] = _ignore,
@@ -307,18 +307,25 @@ async def connect(
 ) -> AsyncIterator[Chat]:
     """Connect to a server under `name`, stay connected, and leave at the end of the block.
 
+    `host`: its name or address; or a link, which has the port and what `tls` says, too.
+    `tls`: is the connection encrypted? True: yes, and an authority that this system trusts
+    has to vouch for the host; a text: yes, and the server's certificate has to have this pin;
+    a context: as that says.
     `password`: that of a registered name. `token`: that of the newest `Welcome` of an earlier
     run; it gives a registered name back, and that of a guest while the server still holds it.
     `client`: what your program is called, for the server's log. `on_state`: called, not
     awaited, when the state of the connection changes.
     `patience`: seconds of trying to reconnect before giving up.
 
-    Raises `LinkLost` if no server answers, and what the server refuses with: `NameTaken`,
-    `BadName`, `ServerFull`, `TooManyConnections`.
+    Raises `LinkLost` if no server answers, `Untrusted` if it is not the one that is meant,
+    and what the server refuses with: `NameTaken`, `BadName`, `ServerFull`,
+    `TooManyConnections`.
     """
-    dial = partial(dial_tcp, host, port)
+    if host.startswith(SCHEME):
+        address = parse_address(host)
+        host, port, tls = address.host, address.port, address.pin or True
     hello = Hello(name, password=password, token=token, client=client)
-    async with open_chat(dial, hello, on_state, patience) as chat:
+    async with open_chat(partial(dial, host, port, tls), hello, on_state, patience) as chat:
         yield chat
 
 

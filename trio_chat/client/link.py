@@ -21,7 +21,7 @@ Dial = Callable[[], Coroutine[Any, Any, trio.abc.Stream]]
 """Makes a new connection to the same server. Raises `LinkLost`."""
 
 
-async def dial_tcp(host: str, port: int) -> trio.abc.Stream:
+async def dial_tcp(host: str, port: int) -> trio.SocketStream:
     """A connection to a server. Raises `LinkLost`."""
     try:
         stream = await trio.open_tcp_stream(host, port)

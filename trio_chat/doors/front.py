@@ -4,16 +4,21 @@ They are read, not peeked at, and handed on with the connection: so a client of 
 door, which is most of them, is looked at without a single call to the system.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import trio
 from attrs import define, evolve, field
 
 from trio_chat.doors.stream import TcpStream, direct_read, direct_write
+from trio_chat.doors.tls import Tls
 from trio_chat.doors.tongue import Tongue, tongue_of
 from trio_chat.doors.web import Converse, Web
+from trio_chat.errors import LinkLost, Refused, TlsRequired
+from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
-from trio_chat.session import CHUNK_BYTES, HELLO_WITHIN, Arrival
+from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, Arrival, hang_up
+from trio_chat.wire import SERVER
 
 
 @define(eq=False)
@@ -21,11 +26,14 @@ class Front:
     """Serves every connection, whatever it speaks.
 
     Its clock runs from when it was made: the session goes on with it, so that a hello is
-    due as soon as if nobody had looked at the first bytes.
+    due as soon as if nobody had looked at the first bytes, nor shaken hands.
+
+    `tls`: encrypts everything; whoever comes without is refused.
     """
 
     converse: Converse
     web: Web
+    tls: Tls | None = None
     _undecided: set[trio.CancelScope] = field(factory=set, init=False)
     _is_closing: bool = field(default=False, init=False)
 
@@ -36,9 +44,15 @@ class Front:
             waiting.cancel(reason="closing")
 
     async def answer(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection to its end. Raises `TlsRequired`, and `LinkLost` if no TLS
+        comes about."""
         arrival = Arrival(trio.current_time(), address_of(stream))
         tongue, heard = await self._hear_first(stream, arrival)
+        if self.tls is not None:
+            if tongue is not Tongue.TLS:
+                raise TlsRequired("this server has to be spoken to through TLS")
+            stream = await self._secure(self.tls, stream, arrival, heard)
+            tongue, heard = await self._hear_first(stream, arrival)
         if tongue is Tongue.HTTP:
             await self.web.answer(stream, evolve(arrival, heard=heard))
             return
@@ -48,22 +62,45 @@ class Front:
         arrival = evolve(arrival, heard=heard, more=direct_read(stream))
         await self.converse(stream, outbox, arrival)
 
+    async def turn_away(self, stream: trio.abc.Stream, why: Refused) -> None:
+        """Tell somebody why not, and hang up, within CLOSE_WITHIN."""
+        line = SERVER.encode(Error(why.code, str(why), retry=why.retry))
+        with trio.move_on_after(CLOSE_WITHIN):
+            with suppress(LinkLost, trio.BrokenResourceError):
+                if self.tls is not None and not isinstance(why, TlsRequired):
+                    stream = await self.tls.secure(stream)
+                await stream.send_all(line)
+            await hang_up(stream)
+
     async def _hear_first(
         self, stream: trio.abc.Stream, arrival: Arrival
     ) -> tuple[Tongue, bytes]:
         """What it speaks, and what was heard. Who says nothing in time, or never, is left
         to the line door, which knows what to say to that."""
         heard = b""
+        with self._patience(arrival):
+            while tongue_of(heard) is None and (chunk := await _receive(stream)):
+                heard += chunk
+        return tongue_of(heard) or Tongue.LINES, heard
+
+    async def _secure(
+        self, tls: Tls, stream: trio.abc.Stream, arrival: Arrival, heard: bytes
+    ) -> trio.abc.Stream:
+        with self._patience(arrival):
+            return await tls.secure(stream, heard)
+        raise LinkLost("the handshake took too long")
+
+    @contextmanager
+    def _patience(self, arrival: Arrival) -> Iterator[None]:
+        """Wait in here until a hello would be due, or the server closes."""
         with trio.CancelScope(deadline=arrival.at + HELLO_WITHIN) as waiting:
             self._undecided.add(waiting)
             if self._is_closing:
                 waiting.cancel(reason="closing")
             try:
-                while tongue_of(heard) is None and (chunk := await _receive(stream)):
-                    heard += chunk
+                yield
             finally:
                 self._undecided.remove(waiting)
-        return tongue_of(heard) or Tongue.LINES, heard
 
 
 async def _receive(stream: trio.abc.Stream) -> bytes:

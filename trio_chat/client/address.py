@@ -1,0 +1,89 @@
+"""Where a server is: HOST:PORT, or the link that its operator gives to others."""
+
+import re
+from urllib.parse import quote, unquote
+
+from attrs import frozen
+
+from trio_chat.errors import BadName
+from trio_chat.names import parse_name
+
+DEFAULT_PORT = 8765
+"""Where a server listens if nobody says otherwise."""
+
+SCHEME = "trio-chat://"
+"""What a link begins with. Behind a link there is always TLS."""
+
+_PIN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@frozen
+class Address:
+    """Where a server listens. Of a link: it `is_secure`, and may have the `pin` of the
+    certificate and the `room` that one is invited to."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    is_secure: bool = False
+    pin: str | None = None
+    room: str | None = None
+
+    @property
+    def place(self) -> str:
+        """HOST:PORT."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        if not self.is_secure:
+            return self.place
+        room = "" if self.room is None else f"/{quote(self.room)}"
+        pin = "" if self.pin is None else f"#{self.pin}"
+        return f"{SCHEME}{self.place}{room}{pin}"
+
+
+def parse_address(text: str) -> Address:
+    """HOST, HOST:PORT, [IPV6], [IPV6]:PORT, or a link. Raises `ValueError`."""
+    if text.startswith(SCHEME):
+        return _parse_link(text.removeprefix(SCHEME))
+    return Address(*_parse_place(text))
+
+
+def _parse_link(text: str) -> Address:
+    """HOST[:PORT][/ROOM][#PIN]"""
+    rest, hash, pin = text.partition("#")
+    place, _, room = rest.partition("/")
+    if hash and not _PIN.fullmatch(pin):
+        raise ValueError(f"a pin has 43 letters, digits, - and _, {pin!r} is none")
+    host, port = _parse_place(place)
+    return Address(host, port, is_secure=True, pin=pin or None, room=_parse_room(room))
+
+
+def _parse_room(text: str) -> str | None:
+    try:
+        return parse_name(unquote(text)) if text else None
+    except BadName as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _parse_place(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return parse_host(text), DEFAULT_PORT
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise ValueError(f"a port is a number from 1 to 65535, {port!r} is not")
+    return parse_host(host), int(port)
+
+
+def parse_host(text: str) -> str:
+    """The name or the address of a host; IPv6 in brackets. Raises `ValueError`."""
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in host and host == text:
+        raise ValueError(f"write an IPv6 address in brackets, as in [::1]:{DEFAULT_PORT}")
+    try:
+        encoded = host.encode("idna")
+    except UnicodeError as exc:
+        raise ValueError(f"{host!r} can't be the name of a host") from exc
+    if not encoded or not host.isprintable() or " " in host:
+        raise ValueError(f"{host!r} can't be the name of a host")
+    return host
