@@ -43,12 +43,13 @@ from trio_chat.messages import (
 from trio_chat.names import Name, skeleton
 from trio_chat.reception import DEVICES_EACH
 from trio_chat.roles import Verb
+from trio_chat.sequencer import COME_BACK_WITHIN
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.tokens import Scope, hash_token
 
 PASSWORD, ANOTHER, GUESS = "correct horse", "battery staple", "a guess"
-TOKEN = "bots-token"  # noqa: S105 # nobody's
+TOKEN, ONE, TWO = "bots-token", "first", "second"  # nobody's
 
 
 @pytest.fixture
@@ -379,3 +380,53 @@ async def test_a_bots_token_is_good_for_what_it_is_for(real: RunningServer, call
         stranger = await dialler(server)()
         await stranger.tell(Hello("ci"))
         assert await refused(stranger) == "password_needed"
+
+
+# ---------------------------------------------------------------- whose it is
+
+
+@pytest.fixture
+async def with_tokens(virtual_time: None) -> AsyncIterator[RunningServer]:
+    """Alice has an account, and two devices."""
+    history = MemoryHistory()
+    name, identity = Name("alice"), Identity(1)
+    account = Account(identity, name, skeleton(name), None)
+    keeps = [
+        Keep(DeviceId(number), identity, name, Token(hash_token(word)))
+        for number, word in enumerate([ONE, TWO], 1)
+    ]
+    await history.append([], [Registered(account), *keeps])
+    async with running_server(history=history) as server:
+        yield server
+
+
+async def test_a_device_that_is_thrown_out_is_not_waited_for(
+    with_tokens: RunningServer,
+) -> None:
+    call = dialler(with_tokens)
+    one, _ = await log_in(call, token=ONE)
+    two, _ = await log_in(call, token=TWO)
+    await two.tell(Ping(), Join("lobby"))
+    await two.hear(Pong)
+    await two.hear(Event)
+    await one.tell(Revoke("2", "v"))
+    await one.hear(Done)
+    await trio.sleep(COME_BACK_WITHIN + 1)
+    await one.tell(Join("lobby", id="j"))
+    assert (await one.hear(Ack)).seq == 3, "the other one has left"
+
+
+async def test_a_guest_who_is_remembered_is_not_the_holder_of_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with open_sqlite(path) as history, running_server(history=history) as server:
+        guest = await dialler(server)()
+        token = (await guest.enter("alice", "tea")).token
+        await guest.tell(Ping())
+        await guest.hear(Pong)
+    account = Account(Identity(7), Name("alice"), skeleton(Name("alice")), None)
+    async with open_sqlite(path) as history:
+        await history.append([], [Registered(account)])
+        async with running_server(history=history) as server:
+            again = await dialler(server)()
+            await again.tell(Hello("alice", token=token))
+            assert await refused(again) == "password_needed"

@@ -38,8 +38,9 @@ from trio_chat.history.archive import (
 )
 from trio_chat.history.file import hold_folder, reading
 from trio_chat.history.sqlite import Retention, open_sqlite
-from trio_chat.messages import Event, Join, Leave, Pong, Post, Say
+from trio_chat.messages import Ban, Event, Join, Leave, Mute, Pong, Post, Restrict, Say, Topic
 from trio_chat.names import Name
+from trio_chat.roles import Access
 from trio_chat.testing import running_server
 from trio_chat.wire import SERVER
 
@@ -541,3 +542,21 @@ async def test_damage_is_seen(path: Path) -> None:
     faults = inspect(path).faults
     assert faults
     assert all("\n" not in fault for fault in faults)
+
+
+async def test_a_closed_room_is_closed_after_an_import(path: Path, other: Path) -> None:
+    events = [
+        event(1, Join(LOBBY)),
+        event(2, Topic(LOBBY, "plans")),
+        event(3, Ban(LOBBY, "eve", reason="loud")),
+        event(4, Restrict(LOBBY, "key")),
+        event(5, Ban(LOBBY, "eve", off=True)),
+        event(6, Mute(LOBBY, "bob")),
+    ]
+    import_lines(path, [SERVER.encode(one) for one in events])
+    async with open_sqlite(path) as history:
+        head = (await history.heads())[LOBBY]
+        assert (head.topic, head.charter.access) == ("plans", Access.INVITATION)
+        assert (list(head.charter.bans), list(head.charter.mutes)) == ([], ["bob"])
+        found = await history.deeds(LOBBY, 99, 10)
+        assert len(found.lines) == 4

@@ -174,8 +174,8 @@ async def test_a_room_that_was_left_while_behind_can_be_joined_again(
 
 
 REFUSED: list[tuple[str, Callable[[Chat], Awaitable[object]], type[ChatError]]] = [
-    ("say outside", lambda chat: chat.say("attic", "hi"), errors.NotInRoom),
-    ("leave outside", lambda chat: chat.leave("attic"), errors.NotInRoom),
+    ("say outside", lambda chat: chat.say("attic", "hi"), errors.NoSuchRoom),
+    ("leave outside", lambda chat: chat.leave("attic"), errors.NoSuchRoom),
     ("join twice", lambda chat: chat.join("lobby"), errors.AlreadyInRoom),
     ("join no name", lambda chat: chat.join("/attic"), errors.BadName),
     ("join no name from 0", lambda chat: chat.join("/attic", after=0), errors.BadName),

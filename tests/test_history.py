@@ -33,6 +33,7 @@ from trio_chat.history import (
 )
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
+from trio_chat.history.words import split
 from trio_chat.names import Name
 
 LOBBY, TEA = Name("lobby"), Name("tea")
@@ -455,3 +456,26 @@ async def test_an_edited_text_is_found_by_its_new_words_and_a_deleted_one_by_non
 async def test_no_word_is_an_operator(history: History, word: str) -> None:
     await history.append([said(1, "and near a b its")])
     await search(history, word)
+
+
+FOUND = [
+    ("ありがとうございます", "ありがとう"),
+    ("データを見る", "データ"),
+    ("Всё ещё йод", "ещё"),
+    ("ЁЛКА", "елка"),
+    ("Straße", "strasse"),
+    ("Ένα κλειδί", "κλειδι"),
+    ("한국어 메시지", "메시지"),
+    ("हिन्दी में", "हिन्दी"),
+    ("\uff46\uff55\uff4c\uff4c", "full"),
+    ("the ﬁle", "file"),
+    ("我们明天去公园", "公园"),
+]
+
+
+@pytest.mark.parametrize(("text", "question"), FOUND)
+async def test_a_word_of_any_script_is_found(
+    history: History, text: str, question: str
+) -> None:
+    await history.append([said(1, text)])
+    assert await search(history, *split(question)) == [said_line(text)]

@@ -91,7 +91,7 @@ async def test_what_happens_is_counted(server: RunningServer, dial: Dial) -> Non
     assert found["trio_chat_rooms"] == 1
     assert found["trio_chat_events_total"] == 3
     assert found["trio_chat_deliveries_total"] == 1 + 2
-    assert found["trio_chat_refusals_total{not_in_room}"] == 1
+    assert found["trio_chat_refusals_total{no_such_room}"] == 1
     assert found["trio_chat_refusals_total{bad_name}"] == 1
     assert found["trio_chat_refusals_total{not_json}"] == 1
     assert found["trio_chat_batch_events_count"] == found["trio_chat_commit_seconds_count"] > 0

@@ -181,15 +181,13 @@ class Rooms(RuleBasedStateMachine):
         """Do what a moderator does; the room, if it was allowed."""
         room = self.model.get(post.room)
         known = room or Room()
-        is_allowed = fits and known.may(verb, who[0])
+        is_allowed = room is not None and fits and known.may(verb, who[0])
         name = getattr(post, "name", None)
         if name is not None and verb is not Verb.INVITE:
             is_allowed = is_allowed and outranks(known.role(who[0]), known.role(name))
         self.do(who, post, is_allowed=is_allowed)
-        if not is_allowed:
+        if room is None or not is_allowed:
             return None
-        if room is None:  # an operator may govern a room before anybody has joined it
-            room = self.model.setdefault(post.room, Room())
         room.log.append((who[0], type(post).__name__))
         return room
 

@@ -1,5 +1,6 @@
 """Private rooms from a program's side, and what outlasts a connection."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Dial, Peer, dialler
 from trio_chat.client.chat import Chat, open_chat
+from trio_chat.client.feed import Feed
 from trio_chat.client.link import Link
 from trio_chat.errors import NoSuchName, NoSuchRoom
 from trio_chat.history.sqlite import open_sqlite
@@ -228,3 +230,29 @@ async def test_a_guest_has_the_newest_rooms_in_the_welcome(
     rooms = (await again.hear(Welcome)).rooms
     assert len(rooms) == ROOMS_TOLD
     assert last in {state.room for state in rooms}
+
+
+async def test_a_room_is_not_lost_that_is_joined_while_somebody_speaks_there(
+    server: RunningServer,
+) -> None:
+    async with server.connect(name="alice") as alice, server.connect(name="bob") as bob:
+        await bob.say("@alice", "one")
+        assert await next_text(alice) == ("bob", "one")
+        await alice.leave("@bob")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(alice.join, "@bob", after=1))
+            nursery.start_soon(bob.say, "@alice", "two")
+        assert await next_text(alice) == ("bob", "two")
+        await bob.say("@alice", "three")
+        assert await next_text(alice) == ("bob", "three")
+
+
+async def test_an_old_kick_is_no_reason_to_go(server: RunningServer, dial: Dial) -> None:
+    """What is replayed has happened before one has come again."""
+    feed = Feed()
+    feed.follow("lobby", None)
+    feed.begin("lobby", 7)
+    feed.put_out("lobby", 5)
+    assert feed.joined() == ["lobby"]
+    feed.put_out("lobby", 9)
+    assert feed.joined() == []

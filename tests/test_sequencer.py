@@ -5,16 +5,35 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.errors import StorageFailed
 from trio_chat.history import Change, Entry, Key, Place
 from trio_chat.history.memory import MemoryHistory
-from trio_chat.messages import Ack, Error, Event, Join, Leave, Post, Reply, Say
+from trio_chat.messages import (
+    Ack,
+    Ban,
+    Delete,
+    Edit,
+    Error,
+    Event,
+    Invite,
+    Join,
+    Kick,
+    Leave,
+    Post,
+    React,
+    Reply,
+    Restrict,
+    Say,
+    Topic,
+)
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
+from trio_chat.roles import Access
 from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rules import ROOMS_EACH
 from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, Sequencer, Submission
 from trio_chat.wire import CLIENT
 
@@ -299,3 +318,114 @@ async def test_rooms_of_one_connection_are_limited(house: House) -> None:
     replies = await house.heard(alice)
     refused = [reply for reply in replies if isinstance(reply, Error)]
     assert [(error.code, error.id) for error in refused] == [("too_many_rooms", "100")]
+
+
+async def test_who_is_gone_can_not_go_again(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    await house.post(bob, Join("lobby"))
+    await house.heard(alice)
+    for _ in range(2):
+        house.sequencer.depart(bob)
+    assert seqs(await house.heard(alice)) == [3]
+
+
+async def test_what_is_edited_and_deleted_in_one_batch_leaves_no_text(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"), Say("lobby", "first", "s"))
+    await house.heard(alice)
+    await house.post(alice, Edit("lobby", 2, "second"), Edit("lobby", 2, "third"))
+    await house.post(alice, Edit("lobby", 2, "fourth"), Delete("lobby", 2))
+    await wait_all_tasks_blocked()
+    lines = b"".join((await house.history.after(LOBBY, 0, 100)).lines)
+    assert not any(word in lines for word in (b"first", b"second", b"third", b"fourth"))
+
+
+async def test_an_id_of_another_one_of_the_same_name_is_no_resend(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"), Say("@bob", "secret", "1"), Say("lobby", "hi", "2"))
+    await house.heard(bob)
+    house.sequencer.depart(alice)
+    again = house.enter("alice")
+    await house.post(again, Join("lobby", after=99))
+    await house.heard(again)
+    await house.post(again, Say("lobby", "new", "1"), Say("lobby", "hi", "2"))
+    replies = [reply for reply in await house.heard(again) if not isinstance(reply, Event)]
+    assert [type(reply) for reply in replies] == [Error, Ack]
+    assert "@alice" not in str(replies[0])
+    assert replies[1] == Ack("2", "lobby", 2, again=True), "whoever resends a text may be back"
+
+
+async def test_private_rooms_do_not_count_as_rooms(house: House) -> None:
+    alice = house.enter("alice")
+    for number in range(ROOMS_EACH + 1):
+        other = house.enter(f"m{number}")
+        await house.post(other, Say("@alice", "hi"))
+        await house.heard(alice)
+        await house.post(alice, Join(f"@m{number}", after=0, id="j"))
+        await house.heard(alice)
+    await house.post(alice, Join("lobby", id="l"))
+    assert not [reply for reply in await house.heard(alice) if isinstance(reply, Error)]
+
+
+async def test_a_room_that_one_may_not_see_is_answered_like_none(house: House) -> None:
+    alice, eve = house.enter("alice"), house.enter("eve")
+    await house.post(alice, Join("attic"))
+    await house.heard(alice)
+    room = house.hub.rooms[Name("attic")]
+    room.charter = room.charter.with_access(Access.INVITATION, None)
+    told = []
+    for name in ("attic", "cellar"):
+        posts: list[Post] = [
+            Say(name, "x", "1"),
+            Leave(name, id="2"),
+            Kick(name, "alice", id="3"),
+            Ban(name, "alice", id="4"),
+            Restrict(name, "public", id="5"),
+            Topic(name, "x", "6"),
+            Edit(name, 1, "x", "7"),
+            Invite(name, "eve", "8"),
+        ]
+        await house.post(eve, *posts)
+        errors = [reply for reply in await house.heard(eve) if isinstance(reply, Error)]
+        told.append([(error.code, error.text.replace(name, "ROOM")) for error in errors])
+    assert told[0] == told[1]
+    assert {code for code, _ in told[0]} == {"no_such_room"}
+
+
+async def test_a_resend_is_acked_also_when_the_rules_would_refuse_it(house: House) -> None:
+    alice, bob = house.enter("alice"), house.enter("bob")
+    posts: list[Post] = [
+        Say("lobby", "hi", "1"),
+        Say("@bob", "hi", "2"),
+        Delete("lobby", 2, "3"),
+    ]
+    await house.post(alice, Join("lobby"), *posts, Leave("lobby"))
+    first = [reply for reply in await house.heard(alice) if isinstance(reply, Ack)]
+    house.sequencer.depart(bob)
+    await house.post(alice, *posts)
+    again = [reply for reply in await house.heard(alice) if isinstance(reply, Ack)]
+    assert again == [evolve(ack, again=True) for ack in first]
+    assert len(again) == 3
+
+
+async def test_an_edit_that_is_resent_takes_nothing_back(house: House) -> None:
+    alice = house.enter("alice")
+    edits: list[Post] = [Edit("lobby", 2, "one", "e1"), Edit("lobby", 2, "two", "e2")]
+    await house.post(alice, Join("lobby"), Say("lobby", "zero"))
+    await house.heard(alice)
+    await house.post(alice, *edits, React("lobby", 2, "x", id="r"), Topic("lobby", "y", "t"))
+    await house.heard(alice)
+    await house.post(alice, edits[0], React("lobby", 2, "x", id="r"), Topic("lobby", "y", "t"))
+    assert all(isinstance(r, Ack) and r.again for r in await house.heard(alice))
+    (line,) = (await house.history.after(LOBBY, 1, 1)).lines
+    assert b"two" in line
+
+
+async def test_nobody_shows_the_whole_house(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    room = house.hub.rooms[LOBBY]
+    shown = [repr(one) for one in (alice, alice.member, room, house.hub, house.sequencer)]
+    assert max(map(len, shown)) < 100

@@ -252,7 +252,8 @@ async def test_a_text_may_have_16_kib_and_no_more(dial: Dial) -> None:
 
 
 async def test_who_is_not_in_a_room_can_neither_speak_nor_leave(dial: Dial) -> None:
-    peer = await dial()
+    peer, other = await dial(), await dial()
+    await other.enter("bob", "attic")
     await peer.enter("alice", "lobby")
     await peer.tell(Say("attic", "hi", "s"), Leave("attic", id="l"), Join("lobby", id="j"))
 

@@ -14,6 +14,7 @@ import trio.testing
 from trio_chat.charter import Identity
 from trio_chat.errors import Busy, SetupError, StorageFailed, StorageFull
 from trio_chat.history import (
+    Account,
     Came,
     Change,
     DeviceId,
@@ -22,6 +23,8 @@ from trio_chat.history import (
     Keep,
     Key,
     Place,
+    Registered,
+    Rewritten,
     Stay,
     Token,
     Went,
@@ -353,8 +356,12 @@ async def test_a_file_that_can_not_be_brought_up_to_date_is_as_it_was(
         assert len(await history.stays()) == 1
 
 
+def line_of_text(text: str) -> bytes:
+    return f'{{"type":"event","message":{{"type":"say","text":"{text}"}}}}\n'.encode()
+
+
 def said(seq: int, text: str) -> Entry:
-    line = f'{{"type":"event","message":{{"type":"say","text":"{text}"}}}}\n'.encode()
+    line = line_of_text(text)
     at = DAWN + timedelta(hours=seq)
     return Entry(Place(LOBBY, seq), at, ALICE, line, f"c{seq}", text, Identity(1))
 
@@ -411,3 +418,35 @@ async def test_no_commit_waits_for_a_search(path: Path) -> None:
             db.execute("BEGIN")
             assert db.execute("SELECT count(*) FROM events").fetchone() == (1,)
             assert await history.append([said(2, "word")]) == {}
+
+
+async def test_what_was_deleted_and_pruned_does_not_harm_the_index(path: Path) -> None:
+    async with open_sqlite(path, retention=Retention(events=2)) as history:
+        await history.append([said(seq, "word") for seq in range(1, 5)])
+        await history.search(["word"], [LOBBY], None, 10)
+        gone = [Rewritten(Place(LOBBY, seq), line_of_text(""), None) for seq in range(1, 5)]
+        await history.append([entry(5), entry(6)], gone)
+        assert await history.prune(DAWN) == 4
+        await history.append([said(7, "word")])
+        assert len((await history.search(["word"], [LOBBY], None, 10)).lines) == 1
+        check = "INSERT INTO words (words) VALUES ('integrity-check')"
+        database_of(history).execute(check)
+
+
+async def test_what_is_said_after_all_was_pruned_is_found(path: Path) -> None:
+    async with open_sqlite(path, retention=Retention(events=1)) as history:
+        await history.append([said(1, "word"), said(2, "word"), entry(3)])
+        await history.search(["word"], [LOBBY], None, 10)
+        assert await history.prune(DAWN) == 2
+    async with open_sqlite(path) as history:
+        await history.append([said(4, "another")])
+        assert len((await history.search(["another"], [LOBBY], None, 10)).lines) == 1
+
+
+async def test_an_account_that_another_program_has_made_hurts_nobody_else(path: Path) -> None:
+    first = Account(Identity(1), ALICE, "alice", None)
+    async with open_sqlite(path) as history:
+        await history.append([], [Registered(first)])
+        second = Account(Identity(2), ALICE, "alice", "hash")
+        assert await history.append([entry(1)], [Registered(second)]) == {}
+        assert await history.accounts() == [first]

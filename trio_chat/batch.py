@@ -14,8 +14,8 @@ from attrs import define, evolve, field
 from trio_chat import rules
 from trio_chat.amendments import Amendment, promote, restrict, sanction
 from trio_chat.charter import Identity
-from trio_chat.drafts import RoomDraft
-from trio_chat.errors import NotStored, Refused
+from trio_chat.drafts import ONCE, RoomDraft
+from trio_chat.errors import IdTaken, NotStored, Refused
 from trio_chat.history import (
     Came,
     Change,
@@ -36,6 +36,7 @@ from trio_chat.messages import (
     Delete,
     Edit,
     Error,
+    Event,
     Invite,
     Join,
     Kick,
@@ -51,20 +52,20 @@ from trio_chat.messages import (
 from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Outbox
 from trio_chat.pairs import is_pair_name, is_private
-from trio_chat.revisions import Revisions, Target
+from trio_chat.revisions import Revisions, Target, event_of
 from trio_chat.roles import Access, Role
 from trio_chat.rooms import Device, Follower, Hub, Member, Room
 from trio_chat.wire import SERVER
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Batch:
     """A draft of what happens next, and the answers to those who asked for it.
 
     `now`: the wall clock, in UTC. `known`: the places of says that are known to
     stand in the log. `records`: the events that posts are about. `failure`: why nothing can
     be stored; then what needs to be is refused, but a resend is acked and who comes back to
-    a room is let in, as always.
+    a room is let in, as always. `doubtful`: of what the rules refuse, it may yet be a resend.
     """
 
     hub: Hub
@@ -73,11 +74,12 @@ class Batch:
     records: Mapping[Place, Record] = field(factory=dict)
     failure: NotStored | None = None
     entries: list[Entry] = field(factory=list, init=False)
+    doubtful: set[Key] = field(factory=set, init=False)
     changes: list[Change] = field(factory=list, init=False)
     _rooms: dict[Name, RoomDraft] = field(factory=dict, init=False)
     _pairs: dict[frozenset[Identity], RoomDraft] = field(factory=dict, init=False)  # new ones
     _new_rooms: int = field(default=0, init=False)
-    _joined: dict[Device, int] = field(factory=dict, init=False)  # its rooms, when drafted
+    _joined: dict[tuple[Device, bool], int] = field(factory=dict, init=False)  # its rooms
     _said: dict[Key, Place] = field(factory=dict, init=False)
     _revisions: Revisions = field(init=False)
     _said_from: dict[tuple[Device, str], tuple[RoomDraft, rules.Standing]] = field(
@@ -102,10 +104,15 @@ class Batch:
             # What the rules say may follow from a join that could not be stored.
             why = self.failure or refusal
             self._refusals.append(why.code)
+            if isinstance(post, ONCE) and post.id is not None:
+                self.doubtful.add(Key(device.name, post.id))
             self._answer(device, Error(why.code, str(why), post.id))
 
     def renew(self, device: Device) -> None:
-        """Keep the token that `device` has been given to come back with."""
+        """Keep the token that `device` has been given to come back with; that of a bot is
+        kept elsewhere, and stays."""
+        if device.scope is not None:
+            return
         identity = device.member.identity
         keep = Keep(device.id, identity, device.name, device.token, device.client, self.now)
         self.changes.append(keep)
@@ -153,14 +160,15 @@ class Batch:
 
     def _decide(self, device: Device, post: Post) -> None:
         member = device.member
-        if isinstance(post, Say):
-            post = post if post.id is not None else evolve(post, id=secrets.token_urlsafe(9))
+        if isinstance(post, Say) and post.id is None:
+            post = evolve(post, id=secrets.token_urlsafe(9))
+        if isinstance(post, ONCE) and post.id is not None:
             place = self._stands(member, post)
             if place is not None:
                 self._ack(device, post, place, again=True)
                 return
-            if self._say_on(device, post):
-                return
+        if isinstance(post, Say) and self._say_on(device, post):
+            return
         draft = self._find(member, post.room)
         if device.scope is not None and (verb := rules.verb_of(post)) is not None:
             device.require(verb, draft.room.name)
@@ -171,6 +179,8 @@ class Batch:
         standing = self._standing(device, draft, post)
         logged = rules.decide(post, standing, seen, self._other(draft, post))
         amended = self._amend(draft, member, post, standing)
+        if amended is not None and self.failure is not None:
+            raise self.failure.with_traceback(None)
         seq = self._log(draft, member, logged)
         if amended is not None:
             draft.charter = amended.charter
@@ -210,6 +220,8 @@ class Batch:
                 assert target is not None, "the rules have seen it"
                 text = post.text if isinstance(post, Edit) else ""
                 self.changes += self._revisions.rewrite(draft.room.name, target, text, seq)
+                event = Event(seq, draft.last_at, device.name, post)
+                self._revisions.note(draft.room.name, event, device.member.identity)
             case Kick() | Ban(off=False):
                 self._put_out(draft, post.name, seq)
             case Invite(name=name):
@@ -223,17 +235,17 @@ class Batch:
     def _come(self, draft: RoomDraft, device: Device, post: Join, seq: int) -> None:
         is_quiet = post.quiet or draft.room.is_private
         is_logged = not is_quiet and not draft.is_shown(device)
-        if not is_quiet:
+        if not is_quiet and device.scope is None:
             self.renew(device)
             self.changes.append(Came(device.id, draft.room.name))
         draft.come(device, post.after, seq + (not is_logged), is_quiet=is_quiet)
-        self._joined[device] = self._rooms_joined(device) + 1
+        self._count(device, draft, 1)
 
     def _leave(self, draft: RoomDraft, device: Device, seq: int) -> None:
         follower = draft.follower(device)
         if follower is not None:
             self._go(draft, follower, seq)
-            self._joined[device] = self._rooms_joined(device) - 1
+            self._count(device, draft, -1)
 
     def _go(self, draft: RoomDraft, follower: Follower, seq: int) -> None:
         draft.go(follower, seq)
@@ -263,9 +275,23 @@ class Batch:
         if post.id is not None:
             self._answer(device, Ack(post.id, place.room, place.seq, again))
 
-    def _stands(self, member: Member, say: Say) -> Place | None:
-        key = Key(member.name, str(say.id))
-        return self._said.get(key) or self.known.get(key)
+    def _stands(
+        self, member: Member, post: Say | Edit | Delete | React | Topic
+    ) -> Place | None:
+        """Where it stands, if it is a resend.
+
+        Raises `IdTaken` if it is what another one has said who was called the same.
+        """
+        key = Key(member.name, str(post.id))
+        place = self._said.get(key) or self.known.get(key)
+        record = None if place is None else self.records.get(place)
+        if place is None or record is None or record.author in {None, member.identity}:
+            return place
+        # A guest who comes back without a token is another one, too, and may resend.
+        stored = event_of(record).message
+        if isinstance(stored, Say) and stored == post:
+            return place
+        raise IdTaken("somebody of that name has used this id before; choose another one")
 
     def _find(self, member: Member, raw: str) -> RoomDraft:
         """The draft of the room that is meant, which may not exist yet; it counts once it is
@@ -304,12 +330,15 @@ class Batch:
             is_shown=draft.is_shown(device),
             is_new_room=is_new,
             head=draft.newest,
-            rooms_joined=self._rooms_joined(device),
+            rooms_joined=self._rooms_joined(device, draft) if isinstance(post, Join) else 0,
             rooms_in_all=len(hub.rooms) + self._new_rooms,
-            private_begun=member.begun + self._new_rooms if is_new and room.is_private else 0,
+            private_begun=self._begun(member) if is_new and room.is_private else 0,
             private_in_all=len(hub.private) + self._new_rooms,
             looks_like=hub.look_alike(room.name) if is_new and not room.is_private else None,
         )
+
+    def _begun(self, member: Member) -> int:
+        return member.begun + sum(member.identity in pair for pair in self._pairs)
 
     def _role(self, draft: RoomDraft, member: Member) -> Role:
         is_in = any(draft.follower(device) is not None for device in member.devices)
@@ -355,8 +384,16 @@ class Batch:
                 pass
         return amended
 
-    def _rooms_joined(self, device: Device) -> int:
-        return self._joined.get(device, len(device.rooms))
+    def _rooms_joined(self, device: Device, draft: RoomDraft) -> int:
+        """Private rooms are counted by themselves: it is others who begin them."""
+        is_private = draft.room.is_private
+        known = self._joined.get((device, is_private))
+        rooms = (follower.room for follower in device.rooms.values())
+        return sum(room.is_private is is_private for room in rooms) if known is None else known
+
+    def _count(self, device: Device, draft: RoomDraft, step: int) -> None:
+        count = self._rooms_joined(device, draft) + step
+        self._joined[device, draft.room.is_private] = count
 
     def _log(self, draft: RoomDraft, author: Member, post: Post | None) -> int:
         """Make an event of `post`, if it is one; returns the room's newest."""

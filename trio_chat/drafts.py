@@ -7,13 +7,16 @@ from attrs import define, field
 
 from trio_chat.charter import Charter, Identity
 from trio_chat.history import Entry, Place
-from trio_chat.messages import Deed, Event, Post, Say
+from trio_chat.messages import Deed, Delete, Edit, Event, Post, React, Say, Topic
 from trio_chat.names import Name
 from trio_chat.revisions import line_of
 from trio_chat.rooms import Device, Follower, Member, Room
 
+ONCE = Say | Edit | Delete | React | Topic
+"""What makes one event however often it is sent, if it has an id."""
 
-@define(eq=False)
+
+@define(eq=False, repr=False)
 class RoomDraft:
     """What a batch adds to one room; the first of `lines` will be event `first`."""
 
@@ -62,7 +65,8 @@ class RoomDraft:
         line = line_of(Event(place.seq, at, author.name, post))
         self.lines.append(line)
         self.last_at, self.last_by = at, author.name
-        id, text = (post.id, post.text) if isinstance(post, Say) else (None, None)
+        id = post.id if isinstance(post, ONCE) else None
+        text = post.text if isinstance(post, Say) else None
         return Entry(
             place, at, author.name, line, id, text, author.identity, isinstance(post, Deed)
         )

@@ -185,6 +185,12 @@ class NoSuchEvent(Refused):
     code = "no_such_event"
 
 
+class IdTaken(Refused):
+    """Another one of the same name has used this id before."""
+
+    code = "id_taken"
+
+
 class NotYours(Refused):
     """Only who has said it may change it."""
 

@@ -54,7 +54,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Reception:
     """Lets people in. `guests`: also those whose name is nobody's."""
 
@@ -69,6 +69,8 @@ class Reception:
 
         Raises `WrongPassword`, `TryLater`, `AccountNeeded`; of a bot `NotStored`.
         """
+        if not self.guests and hello.password is None and self._account(name) is None:
+            raise AccountNeeded("there are no guests here; the name has to be registered")
         stay = None if hello.token is None else await self._recognise(name, hello.token)
         if stay is None and hello.token is not None and find_bot(hello.token) is not None:
             raise WrongPassword(f"this token is not, or not any more, one of {name}")
@@ -78,8 +80,6 @@ class Reception:
         if hello.password is not None:
             await self._check(name, Secret(hello.password), origin)
             return evolve(proof, has_password=True)
-        if not self.guests and self._account(name) is None:
-            raise AccountNeeded("there are no guests here; the name has to be registered")
         return proof
 
     async def _recognise(self, name: Name, token: str) -> Stay | None:
@@ -123,7 +123,7 @@ class Reception:
             old, kept = Secret(request.old), member.account.password
             await self.hashing.check(member.name, origin, old, kept)
         hashed = await self.hashing.hash(Secret(request.password))
-        if self.hub.members.get(member.name) is not member:
+        if self.hub.members.get(member.name) is not member or self.hub.is_expected(member.name):
             raise NameTaken("the name is somebody else's by now")
         known = member.account
         account = Account(

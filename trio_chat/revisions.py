@@ -70,6 +70,10 @@ class Revisions:
             changes.append(self._change(room, Target(gone, edit.author), None))
         return changes
 
+    def note(self, room: Name, event: Event, author: Identity) -> None:
+        """An edit stands in this batch: a later post of it may supersede that."""
+        self._changed[Place(room, event.seq)] = Target(event, author)
+
     def _change(self, room: Name, target: Target, text: str | None) -> Rewritten:
         place = Place(room, target.event.seq)
         self._changed[place] = target
@@ -79,12 +83,12 @@ class Revisions:
         record = self.records.get(place)
         if place in self._changed or record is None:
             return self._changed.get(place)
-        return Target(_event(record), record.author)
+        return Target(event_of(record), record.author)
 
 
 def edit_of(place: Place, record: Record) -> Place | None:
     """Where the event stands that has changed this one last, if there is one."""
-    changed = _event(record).changed
+    changed = event_of(record).changed
     return None if changed is None else Place(place.room, changed)
 
 
@@ -97,7 +101,8 @@ def line_of(event: Event) -> bytes:
     return line
 
 
-def _event(record: Record) -> Event:
+def event_of(record: Record) -> Event:
+    """The event that a record is of."""
     event = CLIENT.decode(record.line)
     assert isinstance(event, Event), "the log has nothing else"
     return event

@@ -6,6 +6,9 @@ gets every batch as it is made; or *behind*, and then its connection's writer re
 the log for it until it has reached the head. Whoever joins starts behind, whoever comes back
 starts behind, and a reader whose outbox is full falls behind: one mechanism for the three.
 
+They know each other in circles, so none of them shows itself in full: what one bug would
+put into a log would be the whole house.
+
 Nothing here waits, but for the reading of pages. A trio task can only be interrupted at
 an `await`, so each method is one step for everybody else: no lock, and one order.
 """
@@ -63,7 +66,7 @@ class Connection(Protocol):
         ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Member:
     """Somebody with a name. `devices`: in the order in which they came. `read`: of each room
     the newest `seq` that has been read. `private`: the private rooms, in the order in which
@@ -98,21 +101,23 @@ class Member:
         """Note what has been read with one device, and tell the others."""
         self.read[room] = max(seq, self.read.get(room, 0))
         for device in self.devices:
-            if device is not besides:
+            if device is not besides and device.may(Verb.SEE, room):
                 device.tell(Marked(room, self.read[room]))
 
     def states(self, device: "Device") -> tuple[RoomState, ...]:
         """What is remembered of the rooms that a device is in, and of the private ones."""
         rooms = {follower.room.name: follower.room for follower in device.rooms.values()}
         newest = sorted(self.private.values(), key=lambda room: room.last_at, reverse=True)
-        rooms |= {room.name: room for room in newest[:ROOMS_TOLD]}
+        rooms |= {
+            room.name: room for room in newest[:ROOMS_TOLD] if device.may(Verb.SEE, room.name)
+        }
         return tuple(
             RoomState(room.name, room.head, self.read.get(room.name, 0))
             for room in [*rooms.values()][:ROOMS_TOLD]
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Device:
     """One of the ways in which a member is here: one connection, and then the next.
 
@@ -150,9 +155,13 @@ class Device:
         is_known = self.is_seen or self.member.has_account or bool(self.member.private)
         return is_known and self.scope is None
 
+    def may(self, verb: Verb, room: Name) -> bool:
+        """Is it what its token is for?"""
+        return self.scope is None or self.scope.permits(verb, room)
+
     def require(self, verb: Verb, room: Name) -> None:
         """Is it what its token is for? Raises `NotAllowed`."""
-        if self.scope is not None and not self.scope.permits(verb, room):
+        if not self.may(verb, room):
             raise NotAllowed(f"this token is not for that in {room}")
 
     def tell(self, reply: Reply) -> None:
@@ -163,7 +172,7 @@ class Device:
     def call(self, room: "Room", by: Name, seq: int) -> None:
         """Tell of a private room which this connection does not follow."""
         outbox = self.connection.outbox
-        if room.name in self._calls:
+        if room.name in self._calls or not self.may(Verb.SEE, room.name):
             return
         data = outbox.format([SERVER.encode(Called(room.name, by, seq))])
         if not outbox.put(data):
@@ -174,8 +183,12 @@ class Device:
         """It is on its way."""
         self._calls.discard(room)
 
+    def forget_calls(self) -> None:
+        """Those that wait in the outbox before will not come; the welcome tells of them."""
+        self._calls.clear()
 
-@define(eq=False)
+
+@define(eq=False, repr=False)
 class _Call:
     """A call that waits for its turn."""
 
@@ -189,7 +202,7 @@ class _Call:
         return self.data, False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Room:
     """`head` and `last_at` are the number and the time of the newest event that is
     committed and told; `live` are the followers that have it. `pair`: of a private room, who
@@ -254,7 +267,7 @@ class Room:
             follower.fall_behind(first - 1)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Follower:
     """A cursor over a room's log.
 
@@ -350,7 +363,7 @@ class Proof:
     client: str | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Hub:
     """The members and rooms of a server; `private`: those for two. `lost`: the devices
     without a connection that may come back, in the order in which they were lost; `has_lost`
@@ -399,6 +412,10 @@ class Hub:
         self._expected.clear()
         self.know_accounts(accounts)
 
+    def is_expected(self, name: Name) -> bool:
+        """Is it the name of an account, for which it is free when the guest has gone?"""
+        return name in self._expected
+
     def accounts(self) -> Sequence[Account]:
         """Those that are known."""
         return [member.account for member in self.members.values() if member.account]
@@ -419,7 +436,9 @@ class Hub:
 
     def _bring_back(self, stay: Stay, now: float) -> None:
         nowhere = _Nowhere()
-        member = self.members.get(stay.name)
+        member = self._people.get(stay.identity)
+        if member is None and stay.name in self.members:
+            return  # the name has been given to somebody else meanwhile
         if member is None:
             member = self._add_member(stay.name, stay.identity, stay.read)
         device = Device(stay.device, member, nowhere, stay.token, stay.client)
@@ -449,7 +468,7 @@ class Hub:
     def is_here(self, name: Name, token: str | None) -> bool:
         """Does the token prove somebody who is here, or is expected back?"""
         member = self.members.get(name)
-        return member is not None and _find_device(member, token) is not None
+        return member is not None and _find_device(member, Proof(token)) is not None
 
     async def recognise(self, token: str) -> Stay | None:
         """Whom a token proves, by the history. Raises `NotStored`."""
@@ -463,7 +482,7 @@ class Hub:
         `PasswordNeeded`.
         """
         member = self.members.get(name)
-        device = None if member is None else _find_device(member, proof.token)
+        device = None if member is None else _find_device(member, proof)
         is_known = device is not None
         if device is not None:
             self._take_over(device, connection)
@@ -481,6 +500,7 @@ class Hub:
 
     def _take_over(self, device: Device, connection: Connection) -> None:
         device.connection.cut_off("taken over by a new connection")
+        device.forget_calls()
         device.connection = connection
         device.lost_at = None
         self.lost.pop(device, None)
@@ -634,11 +654,14 @@ def _taken(member: Member) -> str:
     )
 
 
-def _find_device(member: Member, token: str | None) -> Device | None:
+def _find_device(member: Member, proof: "Proof") -> Device | None:
     for device in member.devices:
-        known = device.token
+        known, token = device.token, proof.token
         hashes = [known.current, known.previous or known.current]
-        if token is not None and device.scope is None and proves(token, hashes):
+        is_it = token is not None and proves(token, hashes)
+        # It may have come back by the same token while that was looked up.
+        is_it = is_it or (proof.stay is not None and proof.stay.device == device.id)
+        if is_it and device.scope is None:
             return device
     return None
 

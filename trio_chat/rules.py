@@ -54,6 +54,9 @@ ROOMS_IN_ALL = 10_000
 """The most rooms of a server, so that nobody fills its memory with names."""
 
 
+PRIVATE_FOLLOWED = 200
+"""The most private rooms that one connection follows; more than anybody talks in at once."""
+
 PRIVATE_EACH = 500
 """The most private rooms that one person has begun."""
 
@@ -196,21 +199,21 @@ _TEXTS: dict[type[Refused], str] = {
 
 
 def _join(post: Join, standing: Standing) -> Join | None:
-    _require_room(standing)
+    if standing.is_private:
+        _require_room(standing)
     if not standing.has_key:
         _require(Verb.JOIN, standing)
     if standing.is_in:
         raise AlreadyInRoom(f"you are in {standing.room} already")
-    if standing.rooms_joined >= ROOMS_EACH:
-        raise TooManyRooms(f"you are in {ROOMS_EACH} rooms, which is the most")
+    most = PRIVATE_FOLLOWED if standing.is_private else ROOMS_EACH
+    if standing.rooms_joined >= most:
+        raise TooManyRooms(f"you are in {most} rooms, which is the most")
     if standing.is_new_room and standing.rooms_in_all >= ROOMS_IN_ALL:
         raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
     if post.quiet and standing.is_new_room:
         raise NoSuchRoom(f"there is no room {standing.room}; it begins with somebody's join")
     if standing.looks_like is not None:
-        raise BadName(
-            f"{standing.room} looks like {standing.looks_like}, which is another room"
-        )
+        raise BadName(f"{standing.room} looks like another room")
     is_event = not (post.quiet or standing.is_shown or standing.is_private)
     return Join(standing.room, id=post.id) if is_event else None
 
@@ -266,6 +269,7 @@ def _leave(post: Leave, standing: Standing) -> Leave | None:
         _require(Verb.SEE, standing)
         return None
     if not standing.is_in:
+        _require(Verb.SEE, standing)
         raise NotInRoom(_TEXTS[NotInRoom].format(room=standing.room))
     is_event = not (standing.is_quiet or standing.is_shown)
     return Leave(standing.room, id=post.id) if is_event else None
@@ -343,8 +347,9 @@ def _require(verb: Verb, standing: Standing) -> None:
 
 
 def _require_room(standing: Standing) -> None:
-    if standing.is_private and standing.is_new_room:
-        raise NoSuchRoom("nothing has been said there yet")
+    # As of one that one may not see: whether there is a room must not be found out so.
+    if standing.is_new_room:
+        raise NoSuchRoom(_TEXTS[NoSuchRoom].format(room=standing.room))
 
 
 def _require_in(verb: Verb, standing: Standing) -> None:

@@ -7,7 +7,7 @@ grow, and when the channel is full the speakers wait, never the readers.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,15 @@ from attrs import define, field, frozen
 from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.errors import NotStored, Refused
-from trio_chat.history import Change, Entry, HasRead, History, Key, Place, Record
+from trio_chat.history import (
+    Change,
+    HasRead,
+    History,
+    Key,
+    Place,
+    Record,
+    Registered,
+)
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
@@ -55,7 +63,7 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Submission:
     """Posts of one device, to be decided together and in this order.
 
@@ -93,7 +101,7 @@ class _Turn:
     records: Mapping[Place, Record]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Sequencer:
     """Makes the order of all rooms. `now`: the wall clock, in UTC."""
 
@@ -118,6 +126,8 @@ class Sequencer:
 
     def depart(self, device: Device) -> None:
         """Have the rooms told that somebody's connection is lost. Never waits."""
+        if device.is_gone:
+            return
         self.hub.exit(device)
         # Even if it is in no room: its join may be in the batch that is being committed.
         self._departed.append(device)
@@ -173,25 +183,36 @@ class Sequencer:
         read, self._read = self._read, {}
         records = await self._look_up(submissions)
         turn = _Turn(submissions, list(self._departed), read, records)
-        batch = await self._commit(partial(self._draft, turn))
+        batch = await self._commit(partial(self._draft, turn), records)
         if batch.failure is None:
             del self._departed[: len(turn.departed)]
         else:
             self._read = read | self._read
+        for submission in submissions if batch.failure is None else ():
+            self._learn(submission)
         batch.deliver()
         for submission in submissions:
             submission.is_stored = submission.is_drafted and batch.failure is None
             submission.is_handled.set()
 
     async def _commit(
-        self, draft: Callable[[Mapping[Key, Place], NotStored | None], Batch]
+        self,
+        draft: Callable[[Mapping[Key, Place], NotStored | None], Batch],
+        records: dict[Place, Record],
     ) -> Batch:
         """Draft a batch and store it. If some of it turns out to be resent, nothing has
         been stored; draft it again, now that it is known: that is rare, and a look before
         each commit would cost a second hop to the store for every batch."""
         known: dict[Key, Place] = {}
+        looked_for: set[Key] = set()
         while True:
             batch = draft(known, None)
+            if doubtful := batch.doubtful - looked_for:
+                looked_for |= doubtful
+                if found := await self._find(doubtful):
+                    known.update(found)
+                    records.update(await self._records(found.values()))
+                    continue
             if not batch.entries and not batch.changes:
                 return batch
             began = trio.current_time()
@@ -199,7 +220,9 @@ class Sequencer:
                 found = await self.history.append(batch.entries, batch.changes)
             except NotStored as failure:
                 log.warning("not stored", extra={"error": str(failure)})
-                known.update(await self._find(batch.entries))
+                keys = [entry.key for entry in batch.entries if entry.key]
+                known.update(await self._find(keys))
+                records.update(await self._records(known.values()))
                 return draft(known, failure)
             tally = self.hub.tally
             tally.commit_seconds.add(trio.current_time() - began)
@@ -207,25 +230,30 @@ class Sequencer:
             if not found:
                 return batch
             known.update(found)
+            records.update(await self._records(found.values()))
 
-    async def _find(self, entries: Sequence[Entry]) -> Mapping[Key, Place]:
+    async def _find(self, keys: Collection[Key]) -> Mapping[Key, Place]:
         """Which of these stand in the log already, as far as it can be read."""
         try:
-            return await self.history.find([entry.key for entry in entries if entry.key])
+            return await self.history.find(list(keys))
         except NotStored as failure:
             log.warning("not found", extra={"error": str(failure)})
             return {}
 
-    async def _look_up(self, submissions: Sequence[Submission]) -> Mapping[Place, Record]:
+    async def _look_up(self, submissions: Sequence[Submission]) -> dict[Place, Record]:
         """The events that these posts are about, and the edits that changed those last. As
         nobody else writes, they are still like that when the batch is stored."""
         places = {place for submission in submissions for place in self._targets(submission)}
+        records = await self._records(places)
+        edits = {edit for place in records if (edit := edit_of(place, records[place]))}
+        return records | await self._records(edits)
+
+    async def _records(self, places: Collection[Place]) -> dict[Place, Record]:
+        """The events at these places, as far as they can be read."""
         if not places:
             return {}
         try:
-            records = await self.history.look_up(places)
-            edits = {edit for place in records if (edit := edit_of(place, records[place]))}
-            return {**records, **await self.history.look_up(edits)} if edits else records
+            return dict(await self.history.look_up(places))
         except NotStored as failure:
             log.warning("not looked up", extra={"error": str(failure)})
             return {}
@@ -249,10 +277,17 @@ class Sequencer:
         for device in turn.departed if failure is None else ():
             batch.depart(device)
         for submission in turn.submissions:
+            submission.is_drafted = False
             if submission.outbox is submission.device.connection.outbox:
                 self._draft_one(batch, submission)
         batch.changes += turn.read.values()
         return batch
+
+    def _learn(self, submission: Submission) -> None:
+        """What is stored of accounts, is known, whoever asked for it may be gone."""
+        for change in submission.changes if submission.is_drafted else ():
+            if isinstance(change, Registered):
+                self.hub.know_accounts([change.account])
 
     def _draft_one(self, batch: Batch, submission: Submission) -> None:
         submission.is_drafted = True

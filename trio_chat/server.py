@@ -59,7 +59,7 @@ class Doorstep:
     nursery: trio.Nursery
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Server:
     """One chat server over `history`, which is opened before and closed after.
 

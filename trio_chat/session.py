@@ -143,7 +143,7 @@ class Arrival:
     more: Callable[[], bytes] = bytes
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Session:
     """The conversation on `stream`. What a peer does wrong never gets out of `run`."""
 
@@ -187,8 +187,9 @@ class Session:
             log.exception("bug: a session died")
         finally:
             self.outbox.cut()
-            if self._device is not None and self._device.connection is self:
-                self._lose(self._device)
+            device = self._device
+            if device is not None and device.connection is self and not device.is_gone:
+                self._lose(device)
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
                 await hang_up(self.stream)
             self._note("closed")
@@ -315,8 +316,14 @@ class Session:
         if device.is_remembered:
             token = await self._renew(device, token, request.token)
         if proof.has_password:
-            await self.reception.make_space(device)
+            await self._make_space(device)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
+
+    async def _make_space(self, device: Device) -> None:
+        try:
+            await self.reception.make_space(device)
+        except NotStored as failure:  # the next time will do
+            self._note("too many devices", error=str(failure))
 
     async def _renew(self, device: Device, fresh: str, presented: str | None) -> str:
         """Have the new token stored before it is given out; the old one if that fails."""
@@ -398,6 +405,7 @@ class Session:
     def _mark(self, request: Read, device: Device) -> None:
         member = device.member
         room = self.hub.find_room(member, request.room, Verb.SEE, self.sequencer.now())
+        device.require(Verb.SEE, room.name)
         if not room.is_private and room.name not in device.rooms:
             raise errors.NotInRoom(f"you are not in {room.name}; join it first")
         member.mark(room.name, min(request.seq, room.head), besides=device)

@@ -24,12 +24,13 @@ QUEUED_ITEMS = 1000
 class Cursor:
     """`last`: the newest `seq` that is queued or was taken; None before the first.
     `is_quiet`: one has joined without an event. `end`: that of one's own leave, with which
-    the room ends."""
+    the room ends. `joined`: the first that came after one has come, the last time."""
 
     last: int | None = None
     is_quiet: bool = False
     is_behind: bool = False
     end: int | None = None
+    joined: int = 0
 
 
 @define(eq=False)
@@ -58,8 +59,17 @@ class Feed:
         """One has joined a room with event `joined`; a cursor beyond that is not of this
         history."""
         cursor = self.cursors.get(room)
-        if cursor is not None and cursor.last is not None:
+        if cursor is None:
+            return
+        cursor.joined = joined
+        if cursor.last is not None:
             cursor.last = min(cursor.last, joined - 1)
+
+    def put_out(self, room: str, seq: int) -> None:
+        """One was put out of a room with event `seq`; if not before one has come again."""
+        cursor = self.cursors.get(room)
+        if cursor is not None and seq >= cursor.joined:
+            self.end(room, seq)
 
     def joined(self) -> list[str]:
         """The rooms that one is in, or is about to be."""

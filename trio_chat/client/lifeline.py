@@ -9,7 +9,7 @@ import itertools
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import assert_never
@@ -20,9 +20,16 @@ from attrs import define, evolve, field
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls, Receipt
 from trio_chat.client.feed import Feed
 from trio_chat.client.link import Dial, Link
-from trio_chat.errors import ChatError, LinkLost, NameTaken, NoRoom, NotStored, from_code
+from trio_chat.errors import (
+    AlreadyInRoom,
+    ChatError,
+    LinkLost,
+    NameTaken,
+    NoRoom,
+    NotStored,
+    from_code,
+)
 from trio_chat.messages import (
-    ID_CHARS,
     Ack,
     Ban,
     Called,
@@ -104,7 +111,8 @@ class Lifeline:
     _has_ended: trio.Event = field(factory=trio.Event, init=False)
     _retry: float = field(default=0.0, init=False)
     _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
-    _calls: dict[str, int] = field(factory=dict, init=False)  # to be joined, after that event
+    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
+    _called: dict[str, int] = field(factory=dict, init=False)  # to be joined, after that event
     _heads: dict[str, int] | None = field(default=None, init=False)  # of private rooms
 
     @property
@@ -200,13 +208,13 @@ class Lifeline:
 
     def _call_missed(self) -> None:
         """What was said in private, since it was known last, is as if one was called now."""
-        self._calls.clear()
+        self._called.clear()
         states = [state for state in self.welcome.rooms if is_private(state.room)]
         for state in states if self._heads is not None else ():
             assert self._heads is not None
             after = self._heads.get(state.room, 0)
             if state.head > after:
-                self._calls[state.room] = after
+                self._called[state.room] = after
         self._heads = {state.room: state.head for state in states}
 
     def _rejoin(self, room: str, id: str) -> bytes:
@@ -259,7 +267,7 @@ class Lifeline:
                 case Called() if not is_private(reply.room):
                     self.feed.put(reply)
                 case Called():
-                    self._calls.setdefault(reply.room, reply.seq - 1)
+                    self._called.setdefault(reply.room, reply.seq - 1)
                     self._answer_calls()
                 case Goodbye():
                     self._part(reply)
@@ -273,7 +281,7 @@ class Lifeline:
         match item:
             case Event(seq, message=Kick(room, name) | Ban(room, name, off=False)):
                 if name == self.welcome.name:
-                    self.feed.end(room, seq)
+                    self.feed.put_out(room, seq)
             case _:
                 pass
 
@@ -283,6 +291,8 @@ class Lifeline:
         receipt = self.calls.answer(answer)
         if receipt is not None and isinstance(answer, Ack):
             self._take_ack(receipt, answer)
+        if receipt is None and isinstance(answer, Ack) and answer.id in self._resuming:
+            self.feed.begin(answer.room, answer.seq + answer.again)
         if receipt is not None or not isinstance(answer, Error):
             return
         log.warning("refused", extra={"code": answer.code, "text": answer.text})
@@ -301,10 +311,10 @@ class Lifeline:
 
     def _answer_calls(self) -> None:
         """Join the private rooms in which something is said, as far as there is space."""
-        while self._calls and self._outgoing is not None:
-            room, after = next(iter(self._calls.items()))
+        while self._called and self._outgoing is not None:
+            room, after = next(iter(self._called.items()))
             if room not in self.feed.joined():
-                id = f"called-{room}"[:ID_CHARS]
+                id = f"called-{next(self._numbers)}"
                 join = Join(room, after, quiet=True, id=id)
                 try:
                     self._outgoing.send_nowait(CLIENT.encode(join))
@@ -312,12 +322,15 @@ class Lifeline:
                     return  # with the next call, or the next ping
                 self._resuming[id] = room
                 self.feed.follow(room, after, is_quiet=True)
-            del self._calls[room]
+            del self._called[room]
 
     def _fail_to_resume(self, room: str, refusal: Error) -> None:
         """A room that is not followed any more would be missed in silence: try again, or
         give it up if one may not be there any more."""
-        if isinstance(from_code(refusal.code, refusal.text), NotStored):
+        failure = from_code(refusal.code, refusal.text)
+        if isinstance(failure, AlreadyInRoom):  # the program has joined it meanwhile
+            return
+        if isinstance(failure, NotStored):
             self._retry = RESUME_AGAIN
             raise LinkLost(f"could not resume {room}: {refusal.text}")
         self.feed.give_up(room)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from attrs import define, field, frozen
 
 from trio_chat.errors import ChatError, LineTooLong, NoSuchRoom, SetupError
-from trio_chat.history import SLICE_BYTES
+from trio_chat.history import SLICE_BYTES, index
 from trio_chat.history.file import (
     connect,
     hold_folder,
@@ -27,9 +27,21 @@ from trio_chat.history.file import (
     transaction,
     translate,
 )
-from trio_chat.messages import Event, Say
+from trio_chat.messages import (
+    Ban,
+    Deed,
+    Delete,
+    Edit,
+    Event,
+    Mute,
+    React,
+    Restrict,
+    Say,
+    Topic,
+)
 from trio_chat.names import Name, parse_name
 from trio_chat.pairs import is_private
+from trio_chat.roles import Access
 from trio_chat.wire import CLIENT, tag
 
 Report = Callable[[int, int | None], object]
@@ -161,8 +173,10 @@ class _Intake:
     new: int = field(default=0, init=False)
     known: int = field(default=0, init=False)
     _rooms: dict[str, _Room] = field(factory=dict, init=False)
+    _texts: int = field(init=False)  # the number of the newest
 
     def __attrs_post_init__(self) -> None:
+        self._texts = index.newest(self.db)
         for name, *stand in self.db.execute("SELECT name, id, head, at FROM rooms"):
             self._rooms[name] = _Room(*stand)
 
@@ -212,7 +226,8 @@ class _Intake:
         at = to_ms(event.at)
         if at < room.at:  # what is too old to be kept is taken for the beginning of a room
             raise SetupError(f"{_what(event)} is earlier than the one before it")
-        id = event.message.id if isinstance(event.message, Say) else None
+        post = event.message
+        id = post.id if isinstance(post, Say | Edit | Delete | React | Topic) else None
         try:
             self.db.execute(
                 "INSERT INTO events (room, seq, at, sender, id, line, number)"
@@ -224,15 +239,42 @@ class _Intake:
                 f"{_what(event)} has an id that {event.by} has used before"
             ) from exc
         room.head, room.at = event.seq, at
+        self._govern(room, event)
+
+    def _govern(self, room: _Room, event: Event) -> None:
+        """What the event has done to the room, as far as it can be told: of a key nothing is
+        known, so the room is for the invited, and an operator has to let people in."""
+        post = event.message
+        if isinstance(post, Deed):
+            self.db.execute("INSERT INTO deeds VALUES (?, ?)", [room.id, event.seq])
+        match post:
+            case Topic(text=text):
+                self.db.execute("UPDATE rooms SET topic = ? WHERE id = ?", [text, room.id])
+            case Restrict(access=access):
+                closed = Access.PUBLIC if access == "public" else Access.INVITATION
+                self.db.execute("UPDATE rooms SET access = ? WHERE id = ?", [closed, room.id])
+            case Ban() | Mute():
+                self._sanction(room, post)
+            case _:
+                pass
+
+    def _sanction(self, room: _Room, post: Ban | Mute) -> None:
+        row = [room.id, post.name, isinstance(post, Ban)]
+        freed = "DELETE FROM sanctions WHERE room = ? AND name = ? AND is_ban = ?"
+        self.db.execute(freed, row)
+        if not post.off:
+            until = None if post.until is None else to_ms(post.until)
+            sanctioned = "INSERT INTO sanctions VALUES (?, ?, ?, ?, ?)"
+            self.db.execute(sanctioned, [*row, until, post.reason])
 
     def _number(self, room: _Room, event: Event) -> int | None:
         """That of a text, by which it will be found."""
         if not isinstance(event.message, Say):
             return None
-        (number,) = self.db.execute(
-            "INSERT INTO texts (room, seq) VALUES (?, ?) RETURNING number", [room.id, event.seq]
-        ).fetchone()
-        return int(number)
+        self._texts += 1
+        row = [self._texts, room.id, event.seq]
+        self.db.execute("INSERT INTO texts VALUES (?, ?, ?)", row)
+        return self._texts
 
 
 def _decode(line: bytes) -> Event:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trio_chat.errors import Busy
+from trio_chat.errors import Busy, SetupError, StorageFailed
 from trio_chat.history import Finds
 from trio_chat.history.file import reading, translate
 from trio_chat.history.words import expression, searchable
@@ -48,6 +48,12 @@ def add_missing(db: sqlite3.Connection) -> bool:
     return True
 
 
+def newest(db: sqlite3.Connection) -> int:
+    """The highest number that any text ever had: those of the newest may have been pruned."""
+    (number,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM texts").fetchone()
+    return max(int(number), indexed(db))
+
+
 def indexed(db: sqlite3.Connection) -> int:
     """The number of the newest text that is in the index, as all before it are."""
     (number,) = db.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone()
@@ -58,7 +64,9 @@ def change(db: sqlite3.Connection, number: int, old: str, new: str | None) -> No
     """Another text has that number now, or none."""
     if number <= indexed(db):
         remove(db, [(number, old)])
-        _insert(db, [] if new is None else [(number, new)])
+        # Also if there is no text any more: the index counts its rows, and this one will be
+        # taken out when it is pruned.
+        _insert(db, [(number, new or "")])
 
 
 def remove(db: sqlite3.Connection, texts: Iterable[tuple[int, str]]) -> None:
@@ -80,8 +88,11 @@ def search(
 
     By a connection of its own, so that no commit waits for it. Raises `NotStored`.
     """
-    with reading(path) as db, _limited(db):
-        return _search(db, words, rooms, before, limit)
+    try:
+        with reading(path) as db, _limited(db):
+            return _search(db, words, rooms, before, limit)
+    except SetupError as exc:  # no descriptor is left, say
+        raise StorageFailed(str(exc)) from exc
 
 
 @contextmanager

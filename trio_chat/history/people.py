@@ -124,7 +124,7 @@ def keep(db: Database, keep: Keep) -> None:
 def register(db: Database, account: Account) -> None:
     """There is an account, or it has another password."""
     db.execute(
-        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)"
+        "INSERT OR IGNORE INTO accounts VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (identity) DO UPDATE SET password = excluded.password",
         [
             account.identity,

@@ -132,7 +132,7 @@ def _open(path: Path, sync: Sync, retention: Retention, thread: OneThread) -> "S
     db = connect(path, sync)
     try:
         (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-        (texts,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM texts").fetchone()
+        texts = index.newest(db)
         rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
         version = data_version(db)
     except sqlite3.Error as exc:

@@ -35,7 +35,7 @@ def split(question: str) -> list[str]:
 
 def searchable(text: str) -> str:
     """A text in the form in which it is indexed."""
-    return _UNSPACED.sub(r" \g<0> ", text)
+    return _UNSPACED.sub(r" \g<0> ", _fold(text))
 
 
 def expression(words: Sequence[str]) -> str:
@@ -75,6 +75,7 @@ def _find(folded: str, word: str) -> int | None:
 
 
 def _fold(text: str) -> str:
-    """Without accents and case, as `unicode61 remove_diacritics 2` compares."""
+    """Without accents, case and width. The index gets what is folded already, as SQLite's own
+    folding knows fewer scripts."""
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
