@@ -16,6 +16,7 @@ nox.options.sessions = ["lint", "types", "tests", "short_proof"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SHORT_PROOF = "tests/test_proof.py"
+BROWSER = "tests/browser"
 PARTS = ["trio_chat", "tests", "benchmarks"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 
@@ -29,7 +30,8 @@ def group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the tests, on every one of these Pythons that is here; -- goes to pytest."""
     session.install("-e.", *group("tests"))
-    session.run("pytest", f"--ignore={SHORT_PROOF}", *session.posargs)
+    options = [f"--ignore={SHORT_PROOF}", f"--ignore={BROWSER}"]
+    session.run("pytest", *options, *session.posargs)
 
 
 @nox.session
@@ -37,6 +39,13 @@ def short_proof(session: nox.Session) -> None:
     """Prove the promises under a few faults of each cheap kind (half a minute)."""
     session.install("-e.", *group("tests"))
     session.run("pytest", SHORT_PROOF)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the page in a real Chromium, which has to be installed (two minutes)."""
+    session.install("-e.", *group("tests"))
+    session.run("pytest", BROWSER, *session.posargs, env={"BROWSER": "chromium"})
 
 
 @nox.session
@@ -62,6 +71,13 @@ def screenshot(session: nox.Session) -> None:
     """Make the picture of the README anew, of two real terminals."""
     session.install("-e.", *group("tests"))
     session.run("python", "-m", "tests.screenshot", "docs/screenshot.svg")
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the page anew. Wants Inter and Noto Color Emoji, the fonts."""
+    session.install("-e.", *group("tests"))
+    session.run("python", "-m", "tests.browser.pictures", "docs")
 
 
 @nox.session

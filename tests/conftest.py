@@ -24,7 +24,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 REAL_SECONDS = 30
-"""A hang is a failure: no test takes nearly as long."""
+"""A hang is a failure: no test takes nearly as long, or its module says how long."""
 
 VIRTUAL_SECONDS = 3600
 """Under the virtual clock a limit costs nothing, but has to be beyond what is tested."""
@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             is_virtual = {"virtual_time", "autojump_clock"} & set(item.fixturenames)
-            item.obj = bounded(item.obj, VIRTUAL_SECONDS if is_virtual else REAL_SECONDS)
+            real = getattr(item.module, "REAL_SECONDS", REAL_SECONDS)
+            item.obj = bounded(item.obj, VIRTUAL_SECONDS if is_virtual else real)
             if "virtual_time" in item.fixturenames:
                 item.add_marker(pytest.mark.trio(run=run_in_virtual_time))
 

@@ -1,1 +1,1953 @@
 "use strict";
+
+// The page of trio_chat. No framework, no build step, no markup made of what others wrote:
+// every text goes into a text node. From top to bottom:
+//
+//   texts    what others wrote → what an eye may see
+//   kept     what the browser remembers from one visit to the next
+//   Link     one connection after the other, over a WebSocket
+//   Room     what is known of a room; knows nothing of the page
+//   Chat     the conversation: requests, resume, what is pending
+//   Show     the page
+//   Hands    what a person does to it
+
+// ---------------------------------------------------------------- texts
+
+// As in client/clean.py: no controls, nothing that turns the direction of writing, no private
+// or unassigned characters. A joiner between two emoji makes one of them, and stays.
+const REFUSED = new RegExp(
+  "((?<=[\\p{Extended_Pictographic}\\p{Emoji_Modifier}\\uFE0F])\\u200D(?=\\p{Extended_Pictographic}))" +
+  "|(?![\\n\\t])[\\p{C}\\p{Zl}\\p{Zp}]", "gu");
+const INVISIBLE = /[\u3164\u115f\u1160\uffa0\u2800\u034f\u17b4\u17b5\u180b-\u180d\u180f]/gu;
+const PILE = /(\p{M}{4})\p{M}+/gu;
+
+function clean(text) {
+  if (/^[\n\t -~]*$/.test(text)) return text;
+  return text
+    .replaceAll("\r\n", "\n")
+    .replace(REFUSED, (found, joiner) => joiner ?? "\ufffd")
+    .replace(INVISIBLE, "·")
+    .replace(PILE, "$1");
+}
+
+function oneLine(text) {
+  return clean(text).replace(/\s+/g, " ").trim();
+}
+
+// A name calls where no letter, digit, _ or - touches it. Texts of East Asia have no spaces,
+// so there it calls wherever it stands.
+const UNSPACED = /[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff]/u;
+const PART = "[\\p{L}\\p{N}\\p{M}_-]";
+
+function wordPattern(word) {
+  const plain = word.normalize("NFC").replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return UNSPACED.test(word) ? plain : `(?<!${PART})${plain}(?!${PART})`;
+}
+
+function isIn(text, words) {
+  if (!words.length) return false;
+  return new RegExp(words.map(wordPattern).join("|"), "iu").test(text.normalize("NFC"));
+}
+
+function colourOf(name) {
+  let hash = 2166136261; // FNV-1a
+  for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 16777619) >>> 0;
+  return `c${((hash ^ hash >>> 13) >>> 0) % 12}`;
+}
+
+// Near enough to how the server folds names. That of a private room is as the server wrote it.
+const fold = name => name.includes(",") ? name : name.trim().normalize("NFC").toLowerCase();
+
+const bytesOf = text => new TextEncoder().encode(text).length;
+
+function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, byte => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ---------------------------------------------------------------- kept
+
+const kept = {
+  get(key, otherwise) {
+    try {
+      return JSON.parse(localStorage.getItem(`trio_chat:${key}`)) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
+  },
+  set(key, value) {
+    try {
+      localStorage.setItem(`trio_chat:${key}`, JSON.stringify(value));
+    } catch {
+      // Forbidden, or full: then it lasts as long as the page.
+    }
+  },
+  drop(key) {
+    try {
+      localStorage.removeItem(`trio_chat:${key}`);
+    } catch { /* as above */ }
+  },
+};
+
+// ---------------------------------------------------------------- the link
+
+const PING_EVERY = 15;
+const SILENCE = 45; // seconds without a word after which the server counts as lost
+const BACKOFF = [0.3, 10]; // seconds before the first and before later attempts
+
+class Link {
+  constructor(events) {
+    this.events = events; // opened(), heard(message), closed(code)
+    this.socket = null;
+    this.isWanted = false;
+    this.retryAt = 0;
+    this.attempts = 0;
+  }
+
+  open() {
+    this.isWanted = true;
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/ws`);
+    this.socket = socket;
+    this.heardAt = this.saidAt = now();
+    socket.onopen = () => this.events.opened();
+    socket.onmessage = message => this.#hear(socket, message.data);
+    socket.onclose = ending => this.#end(socket, ending.code);
+  }
+
+  get isOpen() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  send(message) {
+    if (!this.isOpen) return false;
+    this.socket.send(JSON.stringify(message));
+    this.saidAt = now();
+    return true;
+  }
+
+  close() {
+    this.isWanted = false;
+    this.socket?.close(1000);
+  }
+
+  greeted() {
+    this.attempts = 0;
+  }
+
+  retry(seconds) {
+    this.retryAt = now() + seconds;
+  }
+
+  // Called every second.
+  tick() {
+    if (!this.socket) {
+      if (this.isWanted && now() >= this.retryAt) this.open();
+      return;
+    }
+    if (now() - this.heardAt > SILENCE) {
+      const silent = this.socket;
+      silent.close();
+      this.#end(silent, 1006); // its own end may take a minute to come
+    } else if (this.isOpen && now() - this.saidAt >= PING_EVERY) {
+      this.send({ type: "ping" });
+    }
+  }
+
+  #hear(socket, data) {
+    if (socket !== this.socket) return;
+    this.heardAt = now();
+    this.events.heard(JSON.parse(data));
+  }
+
+  #end(socket, code) {
+    if (socket !== this.socket) return;
+    this.socket = null;
+    const [first, most] = BACKOFF;
+    this.retry(Math.min(most, first * 2 ** this.attempts) * (0.5 + Math.random()));
+    this.attempts += 1;
+    this.events.closed(code);
+  }
+}
+
+const now = () => performance.now() / 1000;
+
+// ---------------------------------------------------------------- a room
+
+const PAGE = 100; // events of a page of history
+
+class Room {
+  constructor(name, me) {
+    this.name = name;
+    this.other = partner(name, me);
+    this.items = []; // what is shown, in order: says and notices
+    this.says = new Map(); // seq → say
+    this.signs = new Map(); // seq → sign → names
+    this.members = new Map(); // name → rank
+    this.topic = "";
+    this.first = 0; // the oldest event that is here, 0 if there is none
+    this.last = 0; // the newest
+    this.hasOlder = true;
+    this.read = 0; // up to where the person has read
+    this.unread = 0;
+    this.calls = 0;
+    this.newAfter = null; // where the line "new" stands
+    this.isIn = false;
+  }
+
+  get isPrivate() {
+    return this.name.startsWith("@");
+  }
+
+  get title() {
+    return this.isPrivate ? this.other ?? this.name.slice(1) : this.name;
+  }
+
+  // The newest events, in the order in which they come. Returns what is to be shown anew.
+  take(event) {
+    if (event.seq <= this.last) return [];
+    this.first ||= event.seq;
+    this.last = event.seq;
+    return this.#apply(event, this.items);
+  }
+
+  // A page of what came before all that is here.
+  takeOlder(page) {
+    const items = [];
+    const first = page.gap ? page.gap.last + 1 : 0;
+    if (page.gap) items.push(gapItem(page.gap));
+    for (const event of page.events) this.#apply(event, items);
+    this.items.unshift(...items);
+    this.first = page.events[0]?.seq ?? first ?? this.first;
+    this.last ||= page.events.at(-1)?.seq ?? 0;
+    this.hasOlder = page.more;
+    return items;
+  }
+
+  takeGap(gap) {
+    const item = gapItem(gap);
+    this.items.push(item);
+    this.first ||= gap.first;
+    this.last = gap.last;
+    return [item];
+  }
+
+  // Who is not here any more may come back to another history.
+  forget() {
+    Object.assign(this, new Room(this.name, null), { other: this.other, isIn: this.isIn, topic: this.topic });
+  }
+
+  #apply(event, items) {
+    const { message } = event;
+    const change = this[`_${message.type}`];
+    if (change) return change.call(this, event, message, items);
+    const notice = NOTICES[message.type]?.(event, message);
+    if (!notice) return [];
+    const item = { kind: "notice", seq: event.seq, at: event.at, by: event.by, ...notice };
+    items.push(item);
+    return [item];
+  }
+
+  _say(event, message, items) {
+    const item = {
+      kind: "say", seq: event.seq, at: event.at, by: event.by, text: message.text,
+      id: message.id, replyTo: message.reply_to,
+      isGone: event.changed !== undefined && message.text === "",
+      isEdited: event.changed !== undefined,
+    };
+    this.says.set(item.seq, item);
+    items.push(item);
+    return [item];
+  }
+
+  _edit(event, message) {
+    const item = this.says.get(message.seq);
+    if (!item || event.changed !== undefined || item.isGone) return [];
+    Object.assign(item, { text: message.text, isEdited: true });
+    return [item];
+  }
+
+  _delete(event, message) {
+    const item = this.says.get(message.seq);
+    if (!item) return [];
+    Object.assign(item, { text: "", isGone: true });
+    this.signs.delete(message.seq);
+    return [item];
+  }
+
+  _react(event, message) {
+    const signs = this.signs.get(message.seq) ?? new Map();
+    const names = signs.get(message.sign) ?? new Set();
+    message.off ? names.delete(event.by) : names.add(event.by);
+    names.size ? signs.set(message.sign, names) : signs.delete(message.sign);
+    this.signs.set(message.seq, signs);
+    const item = this.says.get(message.seq);
+    return item ? [item] : [];
+  }
+
+  _join(event, message, items) {
+    this.members.set(event.by, this.members.get(event.by) ?? "");
+    return [moved(items, event, "came")];
+  }
+
+  _leave(event, message, items) {
+    this.members.delete(event.by);
+    return [moved(items, event, message.lost ? "lost the connection" : "left")];
+  }
+}
+
+// Comings and goings one after the other are one line, or they would bury what is said.
+function moved(items, event, how) {
+  const last = items.at(-1);
+  const isRun = last?.kind === "moves" && sameDay(last.at, event.at) && last.moves.length < 20;
+  const item = isRun ? last : { kind: "moves", seq: event.seq, at: event.at, moves: [] };
+  item.moves = [...item.moves.filter(move => move.by !== event.by), { by: event.by, how }];
+  if (!isRun) items.push(item);
+  return item;
+}
+
+const gapItem = gap => ({ kind: "gap", seq: gap.first, last: gap.last, at: null });
+
+const untilOf = message => message.until ? ` until ${dateTime(message.until)}` : "";
+const becauseOf = message => message.reason ? `: ${oneLine(message.reason)}` : "";
+
+const NOTICES = {
+  topic: (event, message) => ({
+    parts: message.text ? ["set the topic: ", oneLine(message.text)] : ["took the topic away"],
+    topic: message.text,
+  }),
+  invite: (event, message) => ({ parts: ["invited ", { name: message.name }] }),
+  kick: (event, message) => ({
+    parts: ["put out ", { name: message.name }, becauseOf(message)], gone: message.name,
+  }),
+  ban: (event, message) => ({
+    parts: message.off ? ["lifted the ban on ", { name: message.name }]
+      : ["banned ", { name: message.name }, untilOf(message), becauseOf(message)],
+    gone: message.off ? undefined : message.name,
+  }),
+  mute: (event, message) => ({
+    parts: message.off ? ["let ", { name: message.name }, " speak again"]
+      : ["muted ", { name: message.name }, untilOf(message), becauseOf(message)],
+  }),
+  appoint: (event, message) => ({ parts: ["made ", { name: message.name }, ` ${an(message.rank)}`] }),
+  restrict: (event, message) => ({ parts: [`opened the room to ${ACCESS[message.access] ?? "some"}`] }),
+};
+
+const ACCESS = { public: "everybody", invitation: "those who are invited", key: "those who have the key" };
+const an = rank => `${/^[aeiou]/.test(rank) ? "an" : "a"} ${rank}`;
+
+function partner(name, me) {
+  const [, names] = /^@([^:]*):/.exec(name) ?? [];
+  const two = names?.split(",") ?? [];
+  return two.length === 2 ? two.find(one => one !== me) ?? two[0] : null;
+}
+
+// ---------------------------------------------------------------- the conversation
+
+const LASTING = new Set(["storage_failed", "storage_full", "busy", "try_later"]); // worth another try
+
+class Chat {
+  me = null;
+  identity = null; // what the hello says: name, token, password
+  limits = { text: 16384, line: 65536 };
+  rooms = new Map();
+  open = null; // the room that is shown
+  pending = []; // what was said and is not acked: id, room, text, reply_to, why it was refused
+  isConnected = false;
+  words = kept.get("words", []); // that call, besides one's name
+  link = new Link(this);
+  #calls = new Map(); // id → what is done with the answers
+  #count = 0;
+
+  enter(identity) {
+    this.identity = identity;
+    this.link.open();
+    show.state();
+  }
+
+  leave() {
+    for (const room of this.rooms.values()) {
+      if (!room.isPrivate && room.isIn) this.link.send({ type: "leave", room: room.name });
+    }
+    kept.drop("me");
+    this.end();
+  }
+
+  end() {
+    this.link.close();
+    this.isConnected = false;
+    this.rooms.clear();
+    this.#calls.clear();
+    this.open = this.me = this.identity = null;
+  }
+
+  // ------------------------------------------------ the link
+
+  opened() {
+    const { name, token, password } = this.identity;
+    this.link.send({ type: "hello", name, token, password, client: "trio_chat page", id: "hello" });
+  }
+
+  heard(message) {
+    const handle = this[`on_${message.type}`];
+    if (handle) handle.call(this, message);
+    const call = this.#calls.get(message.id);
+    if (call && call(message)) this.#calls.delete(message.id);
+  }
+
+  closed(code) {
+    this.isConnected = false;
+    for (const call of this.#calls.values()) call(null);
+    this.#calls.clear();
+    show.state();
+  }
+
+  // ------------------------------------------------ asking
+
+  // The replies to a request, which may be more than one; rejects with what was refused.
+  ask(request) {
+    const id = `q${(this.#count += 1)}`;
+    return new Promise((resolve, reject) => {
+      if (!this.isConnected || !this.link.send({ ...request, id })) {
+        reject(new Error("not connected; try again in a moment"));
+        return;
+      }
+      const replies = [];
+      this.#calls.set(id, reply => {
+        if (reply === null) reject(new Error("the connection was lost; try again"));
+        else if (reply.type === "error") reject(Object.assign(new Error(oneLine(reply.text)), { code: reply.code }));
+        else replies.push(reply);
+        if (reply?.more && reply.type !== "page") return false;
+        resolve(replies);
+        return true;
+      });
+    });
+  }
+
+  // ------------------------------------------------ what the server says
+
+  on_welcome(welcome) {
+    const isNewHistory = this.identity.epoch && this.identity.epoch !== welcome.epoch;
+    this.me = welcome.name;
+    this.limits = welcome.limits;
+    this.isConnected = true;
+    this.link.greeted();
+    this.identity = { name: welcome.name, token: welcome.token, epoch: welcome.epoch, room: this.identity.room };
+    kept.set("me", this.identity);
+    this.pending = kept.get(`pending:${this.me}`, []);
+    tabs.tell();
+    if (isNewHistory) for (const room of this.rooms.values()) room.forget();
+    this.#resume(welcome.rooms ?? []);
+    show.entered();
+  }
+
+  #resume(states) {
+    const known = new Map(states.map(state => [state.room, state]));
+    for (const name of this.wanted()) if (!known.has(name)) known.set(name, null);
+    for (const [name, state] of known) {
+      const room = this.room(name);
+      if (state) room.read = Math.max(room.read, state.read ?? 0);
+      const isQuiet = room.isPrivate && !room.last && state && state.head <= room.read;
+      if (!isQuiet) this.join(name, state !== null);
+    }
+    for (const saying of this.pending) this.#send(saying);
+  }
+
+  // The rooms that one is to be in: those of the last visit, and that of the address.
+  wanted() {
+    const names = kept.get(`rooms:${this.me}`, []);
+    return [...new Set([...names, ...(names.length ? [] : [this.identity.room ?? "lobby"])])];
+  }
+
+  on_event(event) {
+    const room = this.rooms.get(event.message.room);
+    if (!room) return; // it was left a moment ago
+    const isOwn = event.by === this.me;
+    const changed = room.take(event);
+    if (isOwn && event.message.id) this.settle(event.message.id);
+    for (const item of changed) {
+      if (item.topic !== undefined) room.topic = item.topic;
+      if (item.gone) this.#putOut(room, item.gone);
+    }
+    if (changed.some(item => item.seq === event.seq && item.kind === "say") && !isOwn) this.#notice(room, event);
+    show.happened(room, changed, event);
+  }
+
+  #putOut(room, name) {
+    room.members.delete(name);
+    if (name !== this.me) return;
+    room.isIn = false;
+    this.#remember();
+    show.toast(`You were put out of ${room.title}.`);
+  }
+
+  #notice(room, event) {
+    if (event.seq <= room.read) return;
+    const isCalling = room.isPrivate || this.isCalledBy(event.message.text);
+    room.unread += 1;
+    if (isCalling) room.calls += 1;
+    show.attention(room, event, isCalling);
+  }
+
+  isCalledBy(text) {
+    return isIn(text, [this.me, ...this.words]);
+  }
+
+  on_gap(gap) {
+    const room = this.rooms.get(gap.room);
+    if (room) show.happened(room, room.takeGap(gap), null);
+  }
+
+  on_ack(ack) {
+    const saying = this.pending.find(one => one.id === ack.id);
+    if (!saying) return;
+    if (saying.room !== ack.room) this.#moveTo(saying.room, ack.room);
+    const room = this.rooms.get(ack.room);
+    if (ack.again || !room?.isIn || room.last >= ack.seq) this.settle(ack.id); // else by its event
+  }
+
+  // What was said to `@bob` stands in a room with a longer name.
+  #moveTo(short, full) {
+    const draft = this.rooms.get(short);
+    for (const saying of this.pending) if (saying.room === short) saying.room = full;
+    const room = this.room(full);
+    if (draft) this.rooms.delete(short);
+    if (!room.isIn) this.join(full, true);
+    if (this.open === draft) show.room(room);
+    this.#remember();
+  }
+
+  on_called(called) {
+    const room = this.room(called.room);
+    if (room.isPrivate) {
+      if (!room.isIn) this.join(room.name, true);
+    } else {
+      this.rooms.delete(room.name);
+      show.invited(called);
+    }
+  }
+
+  on_marked(marked) {
+    const room = this.rooms.get(marked.room);
+    if (!room || marked.seq < room.read) return;
+    room.read = marked.seq;
+    if (room.read >= room.last) room.unread = room.calls = 0;
+    show.lists();
+  }
+
+  on_error(error) {
+    if (error.id === "hello" || (!this.isConnected && !error.id)) this.#turnedAway(error);
+    const saying = this.pending.find(one => one.id === error.id);
+    if (!saying) return;
+    if (LASTING.has(error.code)) {
+      setTimeout(() => this.#send(saying), (error.retry ?? 5) * 1000);
+      return;
+    }
+    saying.why = oneLine(error.text);
+    this.#keepPending();
+    show.pending();
+  }
+
+  #turnedAway(error) {
+    if (["server_full", "too_many_connections"].includes(error.code)) {
+      this.link.retry(error.retry ?? 10);
+      return;
+    }
+    this.end();
+    show.door(oneLine(error.text));
+  }
+
+  on_goodbye(goodbye) {
+    if (goodbye.retry !== undefined) this.link.retry(goodbye.retry * (0.5 + Math.random()));
+  }
+
+  // ------------------------------------------------ rooms
+
+  room(typed) {
+    const name = fold(typed);
+    let room = this.rooms.get(name);
+    if (!room) {
+      room = new Room(name, this.me);
+      this.rooms.set(name, room);
+    }
+    return room;
+  }
+
+  // The private room with somebody, or the promise of one.
+  roomWith(name) {
+    const found = [...this.rooms.values()].filter(room => room.isPrivate && room.other === name);
+    return found.at(-1) ?? this.room(`@${name}`);
+  }
+
+  // The room, or null if one was not let in, which the page has said then.
+  async join(name, isKnown, key) {
+    const room = this.room(name);
+    if (!isKnown && !room.read) room.read = Infinity; // whoever is new has nothing to catch up
+    try {
+      const [ack] = await this.ask({ type: "join", room: room.name, key, after: room.last || undefined });
+      this.#joined(room, ack.seq);
+    } catch (refusal) {
+      if (!refusal.code) return null; // the connection is lost: it is resumed with the next one
+      if (refusal.code !== "already_in_room") return this.#notLetIn(room, refusal);
+      this.#joined(room, room.last);
+    }
+    return room;
+  }
+
+  #joined(room, head) {
+    room.isIn = true;
+    if (room.read === Infinity) room.read = head;
+    this.#remember();
+    this.askWho(room);
+    show.lists();
+    if (this.open === room) show.refreshed();
+  }
+
+  #notLetIn(room, refusal) {
+    this.rooms.delete(room.name);
+    this.#remember();
+    show.toast(refusal.message);
+    show.left(room);
+    return null;
+  }
+
+  async part(room) {
+    if (!room.isPrivate && room.isIn) await this.ask({ type: "leave", room: room.name }).catch(() => null);
+    this.rooms.delete(room.name);
+    this.#remember();
+    show.left(room);
+  }
+
+  #remember() {
+    const names = [...this.rooms.values()].filter(room => room.isIn && !room.isPrivate).map(room => room.name);
+    kept.set(`rooms:${this.me}`, names);
+  }
+
+  async askWho(room) {
+    const replies = await this.ask({ type: "who", room: room.name }).catch(() => []);
+    if (!replies.length) return;
+    const ranks = new Set(replies.flatMap(reply => reply.moderators ?? []));
+    room.members = new Map(replies.flatMap(reply => reply.names).map(name => [name, ranks.has(name) ? "moderator" : ""]));
+    room.topic = replies[0].topic ?? "";
+    show.about(room);
+  }
+
+  async older(room) {
+    const [page] = await this.ask({ type: "history", room: room.name, before: room.first || undefined, limit: PAGE });
+    return room.takeOlder(page);
+  }
+
+  mark(room) {
+    if (!room.last || room.read >= room.last || room.read === Infinity) return;
+    room.read = room.last;
+    room.unread = room.calls = 0;
+    this.link.send({ type: "read", room: room.name, seq: room.last });
+    show.lists();
+  }
+
+  // ------------------------------------------------ saying
+
+  say(room, text, replyTo) {
+    const saying = { id: randomId(), room: room.name, text, reply_to: replyTo, at: Date.now() };
+    this.pending.push(saying);
+    this.#keepPending(); // first to the disk, then to the server
+    this.#send(saying);
+    show.pending();
+  }
+
+  #send({ id, room, text, reply_to, why }) {
+    if (why || !this.isConnected || !this.pending.some(one => one.id === id)) return;
+    this.link.send({ type: "say", room, text, id, reply_to });
+  }
+
+  sayAgain(id) {
+    const saying = this.pending.find(one => one.id === id);
+    delete saying.why;
+    this.#keepPending();
+    this.#send(saying);
+    show.pending();
+  }
+
+  settle(id) {
+    const size = this.pending.length;
+    this.pending = this.pending.filter(one => one.id !== id);
+    if (this.pending.length === size) return;
+    this.#keepPending();
+    show.pending();
+  }
+
+  #keepPending() {
+    kept.set(`pending:${this.me}`, this.pending);
+  }
+}
+
+// A person is here once: the newest tab goes on, the others wait to be wanted again.
+class Tabs {
+  #channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("trio_chat");
+
+  constructor() {
+    this.#channel?.addEventListener("message", ({ data }) => {
+      if (data.here !== chat.me || !chat.me) return;
+      chat.link.close();
+      show.asleep();
+    });
+  }
+
+  tell() {
+    this.#channel?.postMessage({ here: chat.me });
+  }
+}
+
+// ---------------------------------------------------------------- the page
+
+const TOGETHER = 5 * 60; // seconds in which what one person says stands under one head
+const NEAR_END = 80; // pixels from the end at which one reads on with what comes
+
+const $ = id => document.getElementById(id);
+
+function make(tag, kind = "", text = null) {
+  const element = document.createElement(tag);
+  if (kind) element.className = kind;
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+function nameOf(name) {
+  return make("bdi", `by ${colourOf(name)}`, clean(name));
+}
+
+function faceOf(name, kind = "face") {
+  const face = make("span", `${kind} ${colourOf(name)}`, [...name][0] ?? "?");
+  face.setAttribute("aria-hidden", "true");
+  return face;
+}
+
+const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const dateTime = at => moment.format(new Date(at));
+const dayOf = at => new Date(at).toDateString();
+const sameDay = (one, other) => dayOf(one) === dayOf(other);
+
+function dayName(at) {
+  const back = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 864e5);
+  return back === 0 ? "Today" : back === 1 ? "Yesterday" : day.format(new Date(at));
+}
+
+function timeOf(at) {
+  const element = make("time", "", time.format(new Date(at)));
+  element.dateTime = at;
+  element.title = dateTime(at);
+  return element;
+}
+
+// ------------------------------------------------ what somebody said
+
+const PIECE = /```\n?([\s\S]+?)\n?```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\ufffd]+)/gu;
+const EMOJI_ONLY = /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]|\s){1,12}$/u;
+
+function fill(element, raw) {
+  const text = clean(raw);
+  let end = 0;
+  for (const found of text.matchAll(PIECE)) {
+    element.append(...plain(text.slice(end, found.index)), ...piece(found));
+    end = found.index + found[0].length;
+  }
+  element.append(...plain(text.slice(end)));
+  element.classList.toggle("big", EMOJI_ONLY.test(text));
+}
+
+function piece([whole, block, code, link]) {
+  if (link) return linkTo(link);
+  const inner = make("code", "", block ?? code);
+  if (block === undefined) return [inner];
+  const outer = make("pre");
+  outer.append(inner);
+  return [outer];
+}
+
+function linkTo(found) {
+  const address = found.replace(/[.,;:!?)\]}]+$/u, tail => found.includes("(") && tail.startsWith(")") ? ")" : "");
+  if (!URL.canParse(address)) return [found];
+  const link = make("a", "", address);
+  Object.assign(link, { href: address, target: "_blank", rel: "noopener noreferrer" });
+  return [link, found.slice(address.length)];
+}
+
+// My name stands out in what others say.
+function plain(text) {
+  const words = [chat.me, ...chat.words].filter(Boolean);
+  if (!words.length || !isIn(text, words)) return [text];
+  const parts = text.split(new RegExp(`(${words.map(wordPattern).join("|")})`, "iu"));
+  return parts.map((part, at) => at % 2 ? make("span", "mark", part) : part);
+}
+
+class Show {
+  #newLine = null;
+  #listsDue = false;
+  #endDue = false;
+  isAtEnd = true;
+
+  // ------------------------------------------------ the whole
+
+  door(refusal = "") {
+    $("app").hidden = true;
+    $("door").hidden = false;
+    $("refused").textContent = refusal;
+    $("where").textContent = location.host;
+    const form = $("enter").elements;
+    form.name.value ||= kept.get("name", "");
+    if (roomOfAddress()) form.room.value = roomOfAddress();
+    form.name.focus();
+    document.title = "trio_chat";
+  }
+
+  entered() {
+    $("door").hidden = true;
+    $("app").hidden = false;
+    $("my-name").textContent = chat.me;
+    $("my-face").replaceWith(Object.assign(faceOf(chat.me), { id: "my-face" }));
+    $("server").textContent = location.hostname;
+    kept.set("name", chat.me);
+    this.state();
+    if (!chat.open) this.room(this.#firstRoom());
+    else this.pending();
+  }
+
+  #firstRoom() {
+    const asked = roomOfAddress();
+    if (asked && !chat.rooms.has(asked)) chat.join(asked, false);
+    const last = kept.get(`open:${chat.me}`, null);
+    return chat.rooms.get(asked) ?? chat.rooms.get(last) ?? [...chat.rooms.values()][0] ?? null;
+  }
+
+  state() {
+    const lost = chat.me && !chat.isConnected;
+    $("state").className = chat.isConnected ? "connected" : "lost";
+    $("state").textContent = chat.isConnected ? "connected" : "reconnecting …";
+    $("offline").hidden = !lost;
+    $("offline").textContent = lost ? "No connection. Go on writing: it is sent, once, when the connection is back." : "";
+  }
+
+  asleep() {
+    if (!$("asleep").open) $("asleep").showModal();
+  }
+
+  toast(text, label = "", act = null) {
+    $("toast").textContent = text;
+    if (label) {
+      const button = make("button", "main", label);
+      button.onclick = () => { act(); $("toast").textContent = ""; };
+      $("toast").append(" ", button);
+    }
+    clearTimeout(this.toastEnd);
+    this.toastEnd = setTimeout(() => { $("toast").textContent = ""; }, label ? 20000 : 6000);
+  }
+
+  invited({ room, by }) {
+    this.toast(`${by} invites you to ${room}.`, "Enter", () => go(room));
+  }
+
+  // ------------------------------------------------ the lists
+
+  lists() {
+    if (this.#listsDue) return;
+    this.#listsDue = true;
+    setTimeout(() => { this.#listsDue = false; this.#showLists(); }, 30);
+  }
+
+  #showLists() {
+    if (!chat.me) return;
+    const rooms = sorted(chat.rooms.values());
+    $("rooms").replaceChildren(...rooms.filter(room => !room.isPrivate).map(room => this.#place(room)));
+    $("people").replaceChildren(...rooms.filter(room => room.isPrivate).map(room => this.#place(room)));
+    const others = rooms.filter(room => room !== chat.open);
+    const calls = total(others, "calls");
+    $("elsewhere").hidden = !total(others, "unread");
+    $("elsewhere").textContent = countOf(total(others, "unread"));
+    $("elsewhere").classList.toggle("calls", calls > 0);
+    this.title();
+  }
+
+  title() {
+    const calls = total(chat.rooms.values(), "calls");
+    const unread = total(chat.rooms.values(), "unread");
+    const mark = calls ? `(${calls}) ` : unread ? "• " : "";
+    document.title = chat.open ? `${mark}${clean(chat.open.title)} · trio_chat` : `${mark}trio_chat`;
+  }
+
+  #place(room) {
+    const button = make("button", "place");
+    button.dataset.room = room.name;
+    if (room === chat.open) button.setAttribute("aria-current", "page");
+    button.classList.toggle("unread", room.unread > 0);
+    button.append(room.isPrivate ? faceOf(room.title) : make("span", "sign", "#"), make("bdi", "", clean(room.title)));
+    if (room.unread) {
+      const badge = make("span", "badge", countOf(room.unread));
+      badge.classList.toggle("calls", room.calls > 0);
+      const what = room.calls ? `${room.calls} of them for you` : "unread";
+      badge.setAttribute("aria-label", `${room.unread} ${what}`);
+      button.append(badge);
+    }
+    const line = make("li");
+    line.append(button);
+    return line;
+  }
+
+  // ------------------------------------------------ one room
+
+  room(room) {
+    hands.keepDraft();
+    hands.markNow();
+    chat.open = room;
+    if (room) {
+      room.newAfter = room.unread ? room.read : null;
+      kept.set(`open:${chat.me}`, room.name);
+      history.replaceState(null, "", room.isPrivate ? "#" : `#${encodeURIComponent(room.name)}`);
+      if (!room.isIn && room.isPrivate && room.name.includes(",")) chat.join(room.name, true);
+    }
+    this.#all();
+    this.about(room);
+    this.pending();
+    this.lists();
+    this.toEnd();
+    hands.takeDraft();
+    hands.mark();
+    if (room && !$("members").hidden) chat.askWho(room);
+    $("side").classList.remove("open");
+  }
+
+  refreshed() {
+    this.about(chat.open);
+    this.#older();
+    hands.mark();
+  }
+
+  about(room) {
+    if (room !== chat.open) return;
+    $("title").textContent = room ? clean(room.isPrivate ? room.title : `# ${room.title}`) : "";
+    $("topic").textContent = room ? oneLine(room.topic) : "";
+    $("topic").title = $("topic").textContent;
+    $("count").textContent = room && !room.isPrivate ? room.members.size || "" : "";
+    $("leave").hidden = $("members-open").hidden = !room;
+    $("typed").disabled = $("send").disabled = !room;
+    $("typed").placeholder = room ? `Write to ${room.isPrivate ? room.title : `#${room.title}`}` : "Enter a room first";
+    $("messages").setAttribute("aria-label", room ? `Messages in ${room.title}` : "Messages");
+    this.#members(room);
+    this.#older();
+  }
+
+  #older() {
+    const room = chat.open;
+    $("older").textContent = !room ? "" : !room.first && room.isIn ? "Nothing has been said here yet."
+      : room.hasOlder && room.first > 1 ? "Earlier messages come when you scroll up." : room.isIn ? `This is where ${clean(room.title)} begins.` : "";
+  }
+
+  left(room) {
+    if (chat.open === room) this.room(sorted(chat.rooms.values())[0] ?? null);
+    this.lists();
+  }
+
+  // What has changed, in a room that may be this one.
+  happened(room, items, event) {
+    if (room !== chat.open) {
+      this.lists();
+      return;
+    }
+    for (const item of items) {
+      if (item.node?.isConnected) this.#renew(item);
+      else this.#append(item);
+    }
+    if (event && ["join", "leave", "topic", "kick", "ban"].includes(event.message.type)) this.about(room);
+    if (event) this.#announce(room, event);
+    if (this.isAtEnd) this.toEnd();
+    else if (items.some(item => item.kind === "say" && item.seq === event?.seq)) this.#below();
+    hands.mark();
+  }
+
+  #all() {
+    const room = chat.open;
+    this.#newLine = null;
+    $("messages").replaceChildren();
+    $("actions").hidden = true;
+    document.body.append($("actions"));
+    if (room) $("messages").append(...this.#nodes(room, room.items, null));
+    this.#older();
+  }
+
+  #nodes(room, items, before) {
+    return items.flatMap((item, at) => this.#with(room, item, at ? items[at - 1] : before));
+  }
+
+  #with(room, item, before) {
+    const nodes = [];
+    if (item.at && (!before?.at || !sameDay(before.at, item.at))) nodes.push(make("li", "day", dayName(item.at)));
+    if (this.#isNew(room, item)) {
+      this.#newLine = make("li", "new", "new");
+      nodes.push(this.#newLine);
+    }
+    item.isFirst = !before || before.kind !== "say" || before.by !== item.by || nodes.length > 0 ||
+      item.replyTo !== undefined || (Date.parse(item.at) - Date.parse(before.at)) / 1000 > TOGETHER;
+    item.node = this.#node(room, item);
+    return [...nodes, item.node];
+  }
+
+  #isNew(room, item) {
+    return !this.#newLine && room.newAfter !== null && item.kind === "say" && item.seq > room.newAfter && item.by !== chat.me;
+  }
+
+  #append(item) {
+    const room = chat.open;
+    const at = room.items.lastIndexOf(item);
+    $("messages").append(...this.#with(room, item, room.items[at - 1] ?? null));
+  }
+
+  #renew(item) {
+    const hadFocus = item.node.contains(document.activeElement);
+    const node = this.#node(chat.open, item);
+    if (item.node.contains($("actions"))) node.append($("actions"));
+    item.node.replaceWith(node);
+    item.node = node;
+    if (hadFocus) node.focus();
+  }
+
+  // What came before all that is here, without a jump for who reads.
+  older(items) {
+    const log = $("log");
+    const after = items.length ? chat.open.items[items.length] : null;
+    const anchor = after?.node ?? null;
+    const top = anchor?.getBoundingClientRect().top;
+    const nodes = this.#nodes(chat.open, items, null);
+    $("messages").prepend(...nodes);
+    if (anchor) {
+      this.#joinAt(items.at(-1), after);
+      log.scrollTop += anchor.getBoundingClientRect().top - top;
+    } else {
+      this.toEnd();
+    }
+    this.#older();
+  }
+
+  #joinAt(before, after) {
+    const line = after.node.previousElementSibling;
+    if (line?.className === "day" && before.at && after.at && sameDay(before.at, after.at)) line.remove();
+  }
+
+  // ------------------------------------------------ one message
+
+  #node(room, item) {
+    if (item.kind !== "say") return this.#notice(item);
+    const node = $("t-message").content.firstElementChild.cloneNode(true);
+    node.dataset.seq = item.seq;
+    node.classList.toggle("first", item.isFirst);
+    node.classList.toggle("gone", Boolean(item.isGone));
+    node.classList.toggle("calls", item.by !== chat.me && !room.isPrivate && chat.isCalledBy(item.text));
+    node.querySelector(".face").replaceWith(faceOf(item.by));
+    node.querySelector(".head .by").replaceWith(nameOf(item.by));
+    node.querySelector("time").replaceWith(timeOf(item.at));
+    this.#quote(room, item, node.querySelector(".quote"));
+    this.#text(item, node.querySelector(".text"));
+    this.#signs(room, item, node.querySelector(".signs"));
+    return node;
+  }
+
+  #text(item, element) {
+    if (item.isGone) {
+      element.textContent = "This message was deleted.";
+      return;
+    }
+    fill(element, item.text);
+    if (item.isEdited) element.append(make("span", "edited", "(edited)"));
+  }
+
+  #quote(room, item, element) {
+    if (item.replyTo === undefined) return;
+    const said = room.says.get(item.replyTo);
+    element.hidden = false;
+    element.dataset.jump = item.replyTo;
+    if (said) element.querySelector(".by").replaceWith(nameOf(said.by));
+    element.querySelector("span").textContent = !said ? "an earlier message" : said.isGone ? "a deleted message" : oneLine(said.text).slice(0, 200);
+  }
+
+  #signs(room, item, list) {
+    for (const [sign, names] of room.signs.get(item.seq) ?? []) {
+      const button = make("button", "", clean(sign));
+      button.append(make("span", "", String(names.size)));
+      button.dataset.sign = sign;
+      button.setAttribute("aria-pressed", String(names.has(chat.me)));
+      button.title = clean([...names].join(", "));
+      button.setAttribute("aria-label", `${clean(sign)} by ${button.title}`);
+      const line = make("li");
+      line.append(button);
+      list.append(line);
+    }
+    if (!list.children.length) list.remove();
+  }
+
+  #notice(item) {
+    const node = make("li", "notice");
+    if (item.kind === "moves") node.append(...movesText(item.moves));
+    else if (item.kind === "gap") node.append(`Messages ${item.seq} to ${item.last} can't be had any more.`);
+    else node.append(nameOf(item.by), " ", ...item.parts.map(part => part.name ? nameOf(part.name) : part));
+    if (item.at) node.append(timeOf(item.at));
+    return node;
+  }
+
+  #announce(room, event) {
+    const { type, text } = event.message;
+    if (type !== "say" || event.by === chat.me || event.seq <= room.read) return;
+    const heard = $("heard");
+    heard.append(make("p", "", `${clean(event.by)}: ${clean(text)}`));
+    while (heard.children.length > 20) heard.firstElementChild.remove();
+  }
+
+  // ------------------------------------------------ what is not sent yet
+
+  pending() {
+    const mine = chat.open ? chat.pending.filter(saying => saying.room === chat.open.name) : [];
+    $("waiting").replaceChildren(...mine.map(saying => this.#waiting(saying)));
+    if (this.isAtEnd) this.toEnd();
+  }
+
+  #waiting(saying) {
+    const item = { kind: "say", by: chat.me, at: new Date(saying.at).toISOString(), text: saying.text, isFirst: true };
+    const node = this.#node(chat.open, { ...item, seq: undefined });
+    delete node.dataset.seq;
+    node.classList.toggle("refused", Boolean(saying.why));
+    const fate = make("p", "fate", saying.why ? `Not sent: ${saying.why}` : "sending …");
+    if (saying.why) fate.append(this.#fateButton("Try again", "again", saying.id), this.#fateButton("Take back", "back", saying.id));
+    node.querySelector(".content").append(fate);
+    return node;
+  }
+
+  #fateButton(text, fate, id) {
+    const button = make("button", "", text);
+    Object.assign(button.dataset, { fate, id });
+    return button;
+  }
+
+  // ------------------------------------------------ where one reads
+
+  toEnd() {
+    this.isAtEnd = true;
+    $("down").hidden = true;
+    if (this.#endDue) return;
+    this.#endDue = true;
+    queueMicrotask(() => { this.#endDue = false; $("log").scrollTop = $("log").scrollHeight; });
+  }
+
+  scrolled() {
+    const log = $("log");
+    const left = log.scrollHeight - log.scrollTop - log.clientHeight;
+    this.isAtEnd = left < NEAR_END;
+    $("down").hidden = left < log.clientHeight;
+    if (this.isAtEnd) {
+      $("down").classList.remove("new-ones");
+      $("down").firstElementChild.textContent = "Newest";
+      hands.mark();
+    }
+  }
+
+  #below() {
+    $("down").hidden = false;
+    $("down").classList.add("new-ones");
+    $("down").firstElementChild.textContent = "New messages";
+  }
+
+  point(seq) {
+    const node = chat.open.says.get(seq)?.node;
+    if (!node?.isConnected) return false;
+    node.scrollIntoView({ block: "center" });
+    node.classList.remove("shown");
+    void node.offsetWidth; // so that the animation begins again
+    node.classList.add("shown");
+    node.focus({ preventScroll: true });
+    return true;
+  }
+
+  // ------------------------------------------------ beside
+
+  beside(what) {
+    $("beside").hidden = !what;
+    $("members").hidden = what !== "members";
+    $("search").hidden = what !== "search";
+    $("hits").hidden = what !== "search";
+    $("more-hits").hidden = true;
+    $("beside-title").textContent = what === "search" ? "Search" : "Who is here";
+    $("members-open").setAttribute("aria-expanded", String(what === "members"));
+    if (what === "members") chat.askWho(chat.open);
+    if (what === "search") $("search").elements.words.focus();
+    if (!what) $("typed").focus();
+  }
+
+  #members(room) {
+    const names = room ? [...room.members].sort(([a], [b]) => a.localeCompare(b)) : [];
+    $("members").replaceChildren(...names.map(([name, rank]) => this.#member(name, rank)));
+  }
+
+  #member(name, rank) {
+    const button = make("button");
+    button.dataset.person = name;
+    button.title = name === chat.me ? "This is you" : `Write to ${clean(name)}`;
+    button.append(faceOf(name), make("bdi", "", clean(name)));
+    if (rank) button.append(make("span", "rank", rank));
+    if (name === chat.me) button.append(make("span", "rank", "you"));
+    const line = make("li");
+    line.append(button);
+    return line;
+  }
+
+  hits(hits, next, isMore) {
+    const nodes = hits.map(hit => this.#hit(hit));
+    if (!isMore) $("hits").replaceChildren();
+    $("hits").append(...nodes);
+    if (!$("hits").children.length) $("hits").append(make("li", "whisper notice", "Nothing was found."));
+    $("more-hits").hidden = next === undefined;
+  }
+
+  #hit(hit) {
+    const button = make("button");
+    Object.assign(button.dataset, { room: hit.room, jump: hit.seq });
+    const where = make("span", "whisper", `${clean(new Room(hit.room, chat.me).title)} · ${dateTime(hit.at)}`);
+    button.append(where, nameOf(hit.by), make("span", "text", oneLine(hit.text)));
+    const line = make("li");
+    line.append(button);
+    return line;
+  }
+
+  // ------------------------------------------------ attention
+
+  attention(room, event, isCalling) {
+    this.lists();
+    const isSeen = document.visibilityState === "visible" && document.hasFocus();
+    if (!isCalling || isSeen || !kept.get("notify", false)) return;
+    if (typeof Notification === "undefined" || Notification.permission !== "granted") return;
+    const where = room.isPrivate ? "" : ` in ${room.title}`;
+    const note = new Notification(clean(event.by + where), { body: oneLine(event.message.text).slice(0, 200), tag: room.name, icon: "/icon.svg" });
+    note.onclick = () => { window.focus(); show.room(room); note.close(); };
+  }
+}
+
+function movesText(moves) {
+  const groups = new Map();
+  for (const { by, how } of moves) groups.set(how, [...(groups.get(how) ?? []), by]);
+  return [...groups].flatMap(([how, names], at) => [
+    at ? ", " : "",
+    ...names.flatMap((name, place) => [place ? (place === names.length - 1 ? " and " : ", ") : "", nameOf(name)]),
+    ` ${how}`,
+  ]);
+}
+
+function sorted(rooms) {
+  return [...rooms].sort((a, b) => a.title.localeCompare(b.title));
+}
+
+function total(rooms, what) {
+  return [...rooms].reduce((sum, room) => sum + room[what], 0);
+}
+
+const countOf = number => number > 99 ? "99+" : String(number);
+
+function roomOfAddress() {
+  try {
+    return fold(decodeURIComponent(location.hash.slice(1))) || null;
+  } catch {
+    return null;
+  }
+}
+
+// ---------------------------------------------------------------- what a person does
+
+async function go(name) {
+  let room = chat.rooms.get(fold(name));
+  if (!room) {
+    if (name.startsWith("@")) room = chat.roomWith(name.slice(1));
+    else room = await chat.join(name, false);
+  }
+  if (room) show.room(room);
+}
+
+async function jump(room, seq) {
+  if (chat.open !== room) show.room(room);
+  for (let pages = 0; !show.point(seq) && room.hasOlder && pages < 20; pages += 1) {
+    if (room.first && room.first <= seq) break;
+    await hands.older();
+  }
+  if (!show.point(seq)) show.toast("That is too far back to be shown here.");
+}
+
+const COMMANDS = {
+  join: ["ROOM [KEY]", "enter a room", (name, key) => enterRoom(name, key)],
+  leave: ["", "leave this room", () => chat.part(chat.open)],
+  msg: ["NAME TEXT", "write to somebody", (name, ...text) => {
+    show.room(chat.roomWith(fold(name)));
+    if (text.length) chat.say(chat.open, text.join(" "));
+  }],
+  topic: ["TEXT", "say what this room is about", (...text) => act({ type: "topic", text: text.join(" ") })],
+  search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
+  invite: ["NAME", "let somebody in", name => act({ type: "invite", name })],
+  kick: ["NAME [REASON]", "put somebody out", (name, ...why) => act({ type: "kick", name, reason: why.join(" ") })],
+  ban: ["NAME [REASON]", "and for good", (name, ...why) => act({ type: "ban", name, reason: why.join(" ") })],
+  unban: ["NAME", "no more", name => act({ type: "ban", name, off: true })],
+  mute: ["NAME [REASON]", "let somebody only listen", (name, ...why) => act({ type: "mute", name, reason: why.join(" ") })],
+  unmute: ["NAME", "no more", name => act({ type: "mute", name, off: true })],
+  appoint: ["NAME RANK", "make somebody a moderator, an owner, a member", (name, rank) => act({ type: "appoint", name, rank })],
+  help: ["", "this list", () => hands.settings(true)],
+};
+
+async function enterRoom(name, key) {
+  const room = await chat.join(name, false, key);
+  if (room) show.room(room);
+}
+
+function act(request) {
+  return chat.ask({ ...request, room: chat.open.name }).catch(refusal => show.toast(refusal.message));
+}
+
+const KEYS = [
+  ["Enter", "send"],
+  ["Shift+Enter", "begin a new line"],
+  ["Up, in an empty field", "edit what you said last"],
+  ["Esc", "never mind"],
+  ["Tab", "complete a name or a command"],
+  ["Ctrl+K", "go to a room or a person"],
+  ["Alt+Up, Alt+Down", "the room above, or below"],
+  ["Alt+Shift+Down", "the next room with something unread"],
+  ["Ctrl+Shift+F", "search"],
+  ["Page Up, Home", "read what was earlier"],
+  ["Up, Down on a message", "the one before, or after"],
+  ["R, E, +, Del on it", "reply, edit, react, delete"],
+];
+
+const SIGNS = ["👍", "❤️", "😂", "🎉", "👀", "✅", "🙏", "😮", "😢", "🔥", "🚀", "🤔"];
+
+class Hands {
+  #about = null; // what is written about: kind (reply or edit), item, and room
+  #isAsking = false;
+  #searched = null;
+  #target = null; // the message that is acted upon
+  #choice = 0;
+  #marking = null;
+
+  constructor() {
+    this.#door();
+    this.#places();
+    this.#log();
+    this.#composer();
+    this.#beside();
+    this.#dialogs();
+    this.#keys();
+    this.#sight();
+  }
+
+  #door() {
+    $("enter").addEventListener("submit", submission => {
+      submission.preventDefault();
+      const { name, password, room } = $("enter").elements;
+      $("refused").textContent = "";
+      history.replaceState(null, "", `#${encodeURIComponent(room.value.trim())}`);
+      chat.enter({ name: name.value.trim(), password: password.value || undefined, room: room.value.trim() });
+      password.value = "";
+    });
+  }
+
+  #places() {
+    $("side").addEventListener("click", click => {
+      const place = click.target.closest("[data-room]");
+      if (place) show.room(chat.rooms.get(place.dataset.room));
+    });
+    $("browse").onclick = () => this.find("");
+    $("write").onclick = () => this.find("@");
+    $("side-open").onclick = () => { $("side").classList.add("open"); $("side-close").focus(); };
+    $("side-close").onclick = () => $("side").classList.remove("open");
+    $("leave").onclick = () => chat.part(chat.open);
+    window.addEventListener("hashchange", () => { if (chat.me && roomOfAddress()) go(roomOfAddress()); });
+  }
+
+  // ------------------------------------------------ the log
+
+  #log() {
+    $("log").addEventListener("scroll", () => {
+      show.scrolled();
+      if ($("log").scrollTop < 400) this.older();
+    }, { passive: true });
+    $("down").onclick = () => show.toEnd();
+    $("log").addEventListener("click", click => this.#clicked(click.target));
+    for (const kind of ["pointerover", "focusin"]) {
+      $("messages").addEventListener(kind, ({ target }) => this.#offer(target.closest(".message[data-seq]")));
+    }
+    $("actions").addEventListener("click", click => {
+      const action = click.target.closest("[data-do]")?.dataset.do;
+      if (action) this.#do(action, this.#target);
+    });
+  }
+
+  async older() {
+    const room = chat.open;
+    if (!room?.hasOlder || this.#isAsking || !room.isIn || !chat.isConnected || room.first === 1) return;
+    this.#isAsking = true;
+    try {
+      const items = await chat.older(room);
+      if (chat.open === room) show.older(items);
+    } catch {
+      // There is none now; who scrolls on asks again.
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #clicked(target) {
+    const { fate, id } = target.closest("[data-fate]")?.dataset ?? {};
+    if (fate === "again") chat.sayAgain(id);
+    if (fate === "back") this.#takeBack(id);
+    const said = target.closest("[data-jump]");
+    if (said) jump(chat.open, Number(said.dataset.jump));
+    const sign = target.closest("[data-sign]")?.dataset.sign;
+    if (sign) this.#react(this.#itemAt(target), sign);
+  }
+
+  #takeBack(id) {
+    const saying = chat.pending.find(one => one.id === id);
+    chat.settle(id);
+    if (!$("typed").value) this.#type(saying.text);
+  }
+
+  #itemAt(target) {
+    return chat.open.says.get(Number(target.closest("[data-seq]")?.dataset.seq));
+  }
+
+  // The buttons stand beside the message that the pointer or the focus is on.
+  #offer(node) {
+    if (!node || node.contains($("actions"))) return;
+    const item = this.#itemAt(node);
+    if (!item || item.isGone) return;
+    this.#target = item;
+    $("actions").hidden = false;
+    const isOwn = item.by === chat.me;
+    $("actions").querySelector("[data-do=edit]").hidden = !isOwn;
+    $("actions").querySelector("[data-do=delete]").hidden = !isOwn && !this.#isModerator();
+    node.append($("actions"));
+  }
+
+  #isModerator() {
+    return Boolean(chat.open.members.get(chat.me));
+  }
+
+  #do(action, item) {
+    if (!item || item.isGone) return;
+    if (action === "reply") this.#writeAbout("reply", item);
+    if (action === "edit" && item.by === chat.me) this.#writeAbout("edit", item);
+    if (action === "react") this.#chooseSign(item);
+    if (action === "delete" && (item.by === chat.me || this.#isModerator())) this.#delete(item);
+  }
+
+  #delete(item) {
+    show.toast("Delete this message?", "Delete", () => act({ type: "delete", seq: item.seq }));
+  }
+
+  #react(item, sign) {
+    const isOn = chat.open.signs.get(item.seq)?.get(sign)?.has(chat.me);
+    act({ type: "react", seq: item.seq, sign, off: isOn || undefined });
+  }
+
+  #chooseSign(item) {
+    this.#target = item;
+    $("signs").showModal();
+  }
+
+  // ------------------------------------------------ writing
+
+  #composer() {
+    const typed = $("typed");
+    typed.addEventListener("input", () => { this.#grow(); this.keepDraft(); this.#complete(false); this.#measure(); });
+    typed.addEventListener("keydown", press => this.#typedKey(press));
+    $("composer").addEventListener("submit", submission => { submission.preventDefault(); this.#send(); });
+    $("about-not").onclick = () => this.#writeAbout(null);
+    $("completions").addEventListener("click", click => this.#accept(click.target.closest("li")));
+  }
+
+  #typedKey(press) {
+    if (press.isComposing) return;
+    if (!$("completions").hidden && this.#completionKey(press)) return;
+    const isEmpty = $("typed").value === "";
+    if (press.key === "Enter" && !press.shiftKey && !press.altKey) {
+      press.preventDefault();
+      this.#send();
+    } else if (press.key === "ArrowUp" && isEmpty && !press.altKey) {
+      press.preventDefault();
+      this.#editLast();
+    } else if (press.key === "Tab" && !press.shiftKey && this.#complete(true)) {
+      press.preventDefault();
+    } else if (press.key === "Escape" && this.#about) {
+      press.stopPropagation();
+      this.#writeAbout(null);
+    }
+  }
+
+  #editLast() {
+    const own = chat.open?.items.filter(item => item.kind === "say" && item.by === chat.me && !item.isGone).at(-1);
+    if (own) this.#writeAbout("edit", own);
+  }
+
+  #writeAbout(kind, item = null) {
+    const wasEdit = this.#about?.kind === "edit";
+    this.#about = kind ? { kind, item } : null;
+    $("about").hidden = !kind;
+    if (kind === "reply") $("about-text").textContent = `Reply to ${clean(item.by)}: ${oneLine(item.text).slice(0, 120)}`;
+    if (kind === "edit") {
+      $("about-text").textContent = "Edit your message";
+      this.#type(item.text);
+    } else if (wasEdit) {
+      this.#type("");
+    }
+    $("typed").focus();
+  }
+
+  #type(text) {
+    $("typed").value = text;
+    this.#grow();
+    this.keepDraft();
+    this.#measure();
+    $("typed").focus();
+  }
+
+  #send() {
+    const text = $("typed").value.replace(/^\n+|\s+$/g, "");
+    if (!text || !chat.open || !this.#fits(text)) return;
+    if (/^\/(?!\/)/.test(text) && !text.includes("\n") && !this.#about) {
+      if (!this.#command(text)) return;
+      this.#type("");
+    } else if (this.#about?.kind === "edit") {
+      act({ type: "edit", seq: this.#about.item.seq, text });
+      this.#writeAbout(null);
+    } else {
+      const replyTo = this.#about?.item.seq;
+      this.#about = null;
+      $("about").hidden = true;
+      this.#type("");
+      chat.say(chat.open, text.replace(/^\/\//, "/"), replyTo);
+      show.toEnd();
+    }
+  }
+
+  #command(text) {
+    const [name, ...words] = text.slice(1).split(/\s+/);
+    const [takes, , run] = COMMANDS[name] ?? [];
+    const needed = takes?.split(" ").filter(word => word && !word.startsWith("[")).length ?? 0;
+    if (!run) this.#hint(`There is no command /${oneLine(name)}. //… says a text with a slash.`);
+    else if (words.filter(Boolean).length < needed) this.#hint(`It is used like this: /${name} ${takes}`);
+    else run(...words);
+    return Boolean(run) && words.filter(Boolean).length >= needed;
+  }
+
+  #hint(text, isRefusal = true) {
+    $("hint").textContent = text;
+    $("hint").classList.toggle("refusal", isRefusal);
+  }
+
+  // A text that is too long would end the connection: it is not sent at all.
+  #fits(text) {
+    const isWide = bytesOf(JSON.stringify(text)) > chat.limits.line - 1000;
+    return bytesOf(text) <= chat.limits.text && !isWide;
+  }
+
+  #measure() {
+    const size = bytesOf($("typed").value);
+    const isNear = size > chat.limits.text * 0.8;
+    this.#hint(isNear ? `${size.toLocaleString()} of ${chat.limits.text.toLocaleString()} bytes` : "", size > chat.limits.text);
+    $("send").disabled = !chat.open || size > chat.limits.text;
+  }
+
+  #grow() {
+    const typed = $("typed");
+    typed.style.height = "auto";
+    typed.style.height = `${typed.scrollHeight}px`;
+    if (show.isAtEnd) show.toEnd();
+  }
+
+  keepDraft() {
+    if (!chat.open || !chat.me || this.#about?.kind === "edit") return;
+    const drafts = kept.get(`drafts:${chat.me}`, {});
+    const text = $("typed").value;
+    text ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
+    kept.set(`drafts:${chat.me}`, drafts);
+  }
+
+  takeDraft() {
+    this.#about = null;
+    $("about").hidden = true;
+    $("typed").value = chat.open ? kept.get(`drafts:${chat.me}`, {})[chat.open.name] ?? "" : "";
+    this.#grow();
+    this.#measure();
+    $("completions").hidden = true;
+    if (!matchMedia("(pointer: coarse)").matches) $("typed").focus();
+  }
+
+  // ------------------------------------------------ completing
+
+  #complete(isAsked) {
+    const typed = $("typed");
+    const before = typed.value.slice(0, typed.selectionStart);
+    const [, start, word] = /^([\s\S]*?)(\S*)$/.exec(before);
+    const options = this.#options(start, word, isAsked);
+    this.#choice = 0;
+    $("completions").replaceChildren(...options.slice(0, 8).map(option => this.#option(option)));
+    $("completions").hidden = !options.length;
+    this.#choose(0);
+    if (isAsked && options.length === 1) this.#accept($("completions").firstElementChild);
+    return options.length > 0;
+  }
+
+  #options(start, word, isAsked) {
+    if (!start && /^\/\w*$/.test(word)) {
+      return Object.entries(COMMANDS).filter(([name]) => `/${name}`.startsWith(word))
+        .map(([name, [takes, help]]) => ({ word, text: `/${name} `, note: help, label: `/${name} ${takes}` }));
+    }
+    const part = word.replace(/^@/, "");
+    if (!chat.open || (word === part && !isAsked) || (!part && word === part)) return [];
+    const names = [...new Set([...chat.open.members.keys(), ...chat.open.items.slice(-200).map(item => item.by)])];
+    return names.filter(name => name && name !== chat.me && name.startsWith(part.toLowerCase()))
+      .map(name => ({ word, text: start ? `${name} ` : `${name}: `, note: "", label: name }));
+  }
+
+  #option({ word, text, note, label }) {
+    const line = make("li", "", clean(label));
+    line.role = "option";
+    if (note) line.append(make("span", "whisper", note));
+    Object.assign(line.dataset, { word, text });
+    return line;
+  }
+
+  #choose(step) {
+    const lines = [...$("completions").children];
+    if (!lines.length) return;
+    this.#choice = (this.#choice + step + lines.length) % lines.length;
+    lines.forEach((line, at) => line.setAttribute("aria-selected", String(at === this.#choice)));
+  }
+
+  #completionKey(press) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
+    const isWhole = $("completions").children[this.#choice]?.dataset.text.trim() === $("typed").value.trim();
+    if (step) this.#choose(step);
+    else if (press.key === "Tab" || (press.key === "Enter" && !press.shiftKey && !isWhole && !/\s/.test($("typed").value))) this.#accept($("completions").children[this.#choice]);
+    else if (press.key === "Escape") $("completions").hidden = true;
+    else return false;
+    press.preventDefault();
+    press.stopPropagation();
+    return true;
+  }
+
+  #accept(line) {
+    if (!line) return;
+    const typed = $("typed");
+    const { word, text } = line.dataset;
+    const end = typed.selectionStart;
+    typed.setRangeText(text, end - word.length, end, "end");
+    $("completions").hidden = true;
+    this.#grow();
+    this.keepDraft();
+    typed.focus();
+  }
+
+  // ------------------------------------------------ beside
+
+  #beside() {
+    $("members-open").onclick = () => show.beside($("members").hidden ? "members" : null);
+    $("search-open").onclick = () => show.beside($("search").hidden ? "search" : null);
+    $("beside-close").onclick = () => show.beside(null);
+    $("members").addEventListener("click", click => {
+      const name = click.target.closest("[data-person]")?.dataset.person;
+      if (name && name !== chat.me) show.room(chat.roomWith(name));
+    });
+    $("search").addEventListener("submit", submission => {
+      submission.preventDefault();
+      this.search($("search").elements.words.value);
+    });
+    $("more-hits").onclick = () => this.#searchOn();
+    $("hits").addEventListener("click", click => {
+      const hit = click.target.closest("[data-jump]");
+      if (hit) this.#goToHit(hit.dataset.room, Number(hit.dataset.jump));
+    });
+  }
+
+  async search(words) {
+    $("search").elements.words.value = words;
+    const isHere = $("search").elements.here.checked;
+    this.#searched = { type: "search", words, room: isHere ? chat.open?.name : undefined };
+    await this.#searchOn();
+  }
+
+  async #searchOn() {
+    const isMore = this.#searched.before !== undefined;
+    try {
+      const [found] = await chat.ask(this.#searched);
+      this.#searched.before = found.next;
+      show.hits(found.hits, found.next, isMore);
+    } catch (refusal) {
+      show.toast(refusal.message);
+    }
+  }
+
+  async #goToHit(name, seq) {
+    let room = chat.rooms.get(name);
+    if (!room?.isIn) room = await chat.join(name, false);
+    if (room) await jump(room, seq);
+  }
+
+  // ------------------------------------------------ dialogs
+
+  #dialogs() {
+    $("finder").querySelector("input").addEventListener("input", () => this.#finding());
+    $("finder").querySelector("input").addEventListener("keydown", press => this.#finderKey(press));
+    $("found").addEventListener("click", click => this.#goFound(click.target.closest("li")));
+    $("settings-open").onclick = () => this.settings(false);
+    $("settings").addEventListener("close", () => this.#settled());
+    $("palette").append(...SIGNS.map(sign => Object.assign(make("button", "", sign), { value: sign })));
+    $("signs").addEventListener("close", () => this.#chosen());
+    $("asleep").addEventListener("close", () => chat.enter(chat.identity));
+    $("asleep").addEventListener("cancel", cancel => cancel.preventDefault());
+  }
+
+  async find(start) {
+    const input = $("finder").querySelector("input");
+    input.value = start;
+    this.known = [];
+    $("finder-title").textContent = start === "@" ? "Write to" : "Go to a room or a person";
+    $("finder").returnValue = "";
+    $("finder").showModal();
+    this.#finding();
+    const replies = await chat.ask({ type: "rooms" }).catch(() => []);
+    this.known = replies.flatMap(reply => reply.rooms);
+    this.#finding();
+  }
+
+  #finding() {
+    const typed = $("finder").querySelector("input").value.trim().toLowerCase();
+    const isPerson = typed.startsWith("@");
+    const part = typed.replace(/^[@#]/, "");
+    const places = isPerson ? [] : this.#places_like(part);
+    const people = this.#people_like(part).slice(0, isPerson ? 30 : 5);
+    const options = [...places.slice(0, 30), ...people];
+    const isThere = options.some(option => option.title === part);
+    if (part && !isThere) options.push(isPerson ? { go: `@${part}`, title: part, note: "write to", isPerson } : { go: part, title: part, note: "make this room" });
+    $("found").replaceChildren(...options.map(option => this.#foundLine(option)));
+    this.#chooseFound(0, true);
+    $("finder-hint").textContent = isPerson ? "Only the two of you can read it." : "@ and a name writes to a person.";
+  }
+
+  #places_like(part) {
+    const mine = [...chat.rooms.values()].filter(room => !room.isPrivate).map(room => ({ go: room.name, title: room.title, note: "you are in" }));
+    const known = new Set(mine.map(room => room.title));
+    const others = (this.known ?? []).filter(room => !known.has(room.room) && !room.room.startsWith("@")).sort((a, b) => b.members - a.members)
+      .map(room => ({ go: room.room, title: room.room, note: `${room.members} here${room.access && room.access !== "public" ? `, by ${room.access}` : ""}` }));
+    return [...mine, ...others].filter(room => room.title.includes(part));
+  }
+
+  #people_like(part) {
+    const names = new Set();
+    for (const room of chat.rooms.values()) {
+      if (room.isPrivate) names.add(room.title);
+      for (const name of room.members.keys()) names.add(name);
+    }
+    names.delete(chat.me);
+    return [...names].filter(name => name.includes(part)).sort().map(name => ({ go: `@${name}`, title: name, note: "", isPerson: true }));
+  }
+
+  #foundLine({ go: place, title, note, isPerson }) {
+    const line = make("li");
+    line.role = "option";
+    line.dataset.go = place;
+    line.append(isPerson ? faceOf(title) : make("span", "sign", "#"), make("bdi", "", clean(title)), make("span", "whisper", note));
+    return line;
+  }
+
+  #chooseFound(step, isAnew = false) {
+    const lines = [...$("found").children];
+    const at = isAnew ? 0 : lines.findIndex(line => line.getAttribute("aria-selected") === "true");
+    const to = lines.length ? (at + step + lines.length) % lines.length : 0;
+    lines.forEach((line, place) => line.setAttribute("aria-selected", String(place === to)));
+    lines[to]?.scrollIntoView({ block: "nearest" });
+  }
+
+  #finderKey(press) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
+    if (step) this.#chooseFound(step);
+    else if (press.key === "Enter") this.#goFound($("found").querySelector("[aria-selected=true]"));
+    else return;
+    press.preventDefault();
+  }
+
+  #goFound(line) {
+    $("finder").close();
+    if (line) go(line.dataset.go);
+  }
+
+  settings(isHelp) {
+    const form = $("settings").querySelector("form");
+    form.elements.theme.value = kept.get("theme", "auto");
+    form.elements.notify.checked = kept.get("notify", false);
+    form.elements.notify.disabled = typeof Notification === "undefined" || !isSecureContext;
+    form.elements.words.value = chat.words.join(", ");
+    $("keys").replaceChildren(...[...KEYS, ...Object.entries(COMMANDS).map(([name, [takes, help]]) => [`/${name} ${takes}`, help])]
+      .flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
+    $("settings").querySelector("details").open = isHelp;
+    $("settings").returnValue = "";
+    $("settings").showModal();
+  }
+
+  #settled() {
+    const form = $("settings").querySelector("form").elements;
+    kept.set("theme", form.theme.value);
+    setTheme();
+    chat.words = form.words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
+    kept.set("words", chat.words);
+    kept.set("notify", form.notify.checked);
+    if (form.notify.checked && Notification.permission === "default") Notification.requestPermission();
+    if ($("settings").returnValue === "leave") {
+      chat.leave();
+      show.door();
+    }
+  }
+
+  #chosen() {
+    const other = $("signs").querySelector("input");
+    const sign = other.value.trim() || $("signs").returnValue;
+    other.value = $("signs").returnValue = "";
+    if (sign && this.#target) this.#react(this.#target, sign);
+    $("typed").focus();
+  }
+
+  // ------------------------------------------------ keys
+
+  #keys() {
+    document.addEventListener("keydown", press => {
+      if ($("app").hidden || document.querySelector("dialog[open]")) return;
+      const isControl = press.ctrlKey || press.metaKey;
+      if (isControl && press.key.toLowerCase() === "k") this.find("");
+      else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
+      else if (press.altKey && ["ArrowUp", "ArrowDown"].includes(press.key)) this.#turn(press.key === "ArrowUp" ? -1 : 1, press.shiftKey);
+      else if (press.key === "Escape") this.#escape();
+      else if (this.#messageKey(press)) { /* done */ }
+      else { this.#startTyping(press); return; }
+      press.preventDefault();
+    });
+  }
+
+  #turn(step, isUnread) {
+    const places = [...document.querySelectorAll("#side [data-room]")].map(place => chat.rooms.get(place.dataset.room));
+    const at = places.indexOf(chat.open);
+    for (let count = 1; count <= places.length; count += 1) {
+      const room = places[(at + step * count + places.length * count) % places.length];
+      if (room && (!isUnread || room.unread)) {
+        show.room(room);
+        return;
+      }
+    }
+  }
+
+  #escape() {
+    if ($("side").classList.contains("open")) $("side").classList.remove("open");
+    else if (!$("beside").hidden) show.beside(null);
+    else if (this.#about) this.#writeAbout(null);
+    else { show.toEnd(); $("typed").focus(); }
+  }
+
+  #messageKey(press) {
+    const node = document.activeElement?.closest?.(".message[data-seq]");
+    if (!node || node !== document.activeElement || press.ctrlKey || press.metaKey || press.altKey) return false;
+    const action = { r: "reply", e: "edit", "+": "react", Delete: "delete" }[press.key];
+    const step = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" }[press.key];
+    if (action) this.#do(action, this.#itemAt(node));
+    else if (step) this.#walk(node, step);
+    else return false;
+    return true;
+  }
+
+  #walk(node, step) {
+    let next = node[step];
+    while (next && !next.matches(".message")) next = next[step];
+    if (next) next.focus();
+    else if (step === "nextElementSibling") $("typed").focus();
+  }
+
+  // Whoever begins to type means the message, wherever the focus is.
+  #startTyping(press) {
+    const isText = press.key.length === 1 && !press.ctrlKey && !press.metaKey && !press.altKey;
+    const isElsewhere = !document.activeElement?.matches("input, textarea, button, a, summary");
+    if (press.target === $("typed") && press.key === "PageUp") $("log").scrollBy(0, -$("log").clientHeight * 0.9);
+    else if (press.target === $("typed") && press.key === "PageDown") $("log").scrollBy(0, $("log").clientHeight * 0.9);
+    else if (isText && isElsewhere) $("typed").focus();
+  }
+
+  // ------------------------------------------------ what is seen
+
+  #sight() {
+    document.addEventListener("visibilitychange", () => this.#lookedAway());
+    window.addEventListener("blur", () => this.#lookedAway());
+    window.addEventListener("focus", () => this.mark());
+    window.addEventListener("online", () => chat.link.retry(0));
+    window.addEventListener("pagehide", () => this.keepDraft());
+    const sizes = new ResizeObserver(() => { if (show.isAtEnd) show.toEnd(); });
+    for (const part of ["log", "messages", "waiting"]) sizes.observe($(part));
+  }
+
+  #lookedAway() {
+    const room = chat.open;
+    if (!document.hasFocus() && room && show.isAtEnd && room.newAfter === null) room.newAfter = room.last;
+    this.mark();
+  }
+
+  // What is on the screen of somebody who looks at it has been read.
+  mark() {
+    this.#marking ??= setTimeout(() => this.markNow(), 300);
+  }
+
+  markNow() {
+    clearTimeout(this.#marking);
+    this.#marking = null;
+    const isSeen = document.hasFocus() && document.visibilityState === "visible" && show.isAtEnd;
+    if (isSeen && chat.open && chat.isConnected) chat.mark(chat.open);
+  }
+}
+
+function setTheme() {
+  const theme = kept.get("theme", "auto");
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+// ---------------------------------------------------------------- the beginning
+
+let chat, show, hands, tabs;
+
+function begin() {
+  setTheme();
+  chat = new Chat();
+  show = new Show();
+  hands = new Hands();
+  tabs = new Tabs();
+  const me = kept.get("me", null);
+  if (me) chat.enter(me);
+  else show.door();
+  startClock(() => chat.link.tick());
+}
+
+// The timers of a page that is not looked at are slowed down to one a minute, which the server
+// would take for silence; those of a worker are not.
+function startClock(tick) {
+  try {
+    const clock = new Worker(ownScript());
+    clock.onmessage = tick;
+    clock.onerror = () => setInterval(tick, 1000);
+  } catch {
+    setInterval(tick, 1000);
+  }
+}
+
+function ownScript() {
+  const address = "/chat.js";
+  return globalThis.trustedTypes?.createPolicy("clock", { createScriptURL: () => address }).createScriptURL("") ?? address;
+}
+
+if (typeof document === "undefined") setInterval(() => postMessage(0), 1000);
+else begin();

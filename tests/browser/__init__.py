@@ -1,0 +1,1 @@
+"""The page in a real browser. `nox -s browser` runs these; they need Chromium."""

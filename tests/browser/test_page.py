@@ -1,0 +1,510 @@
+"""What people do on the page, in a real Chromium; nothing of it is made up."""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from unicodedata import category
+
+import pytest
+import trio
+
+import trio_chat
+from tests.browser.payloads import PAYLOADS
+from tests.browser.stage import Page, Stage, needs_browser, set_up
+from tests.proof.processes import environment, free_port
+from tests.test_clean import REFUSED, TRICKS
+
+pytestmark = needs_browser
+
+REAL_SECONDS = 100
+
+PROGRAM = [sys.executable, "-m", "trio_chat"]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with set_up() as stage:
+        yield stage
+
+
+# ---------------------------------------------------------------- talking
+
+
+async def test_two_pages_and_a_terminal_talk(stage: Stage, tmp_path: Path) -> None:
+    async with (
+        stage.page("alice", "bob") as (alice, bob),
+        terminal(stage, "carol", tmp_path) as carol,
+    ):
+        await alice.say("hello from a page")
+        await bob.sees("hello from a page")
+        await carol.hear(b"alice: hello from a page")
+        await carol.say("and from a terminal")
+        await alice.sees("and from a terminal")
+        await bob.say("two\nlines, pasted")
+        for page in (alice, bob):
+            await page.sees("two\nlines, pasted")
+        expected = ["hello from a page", "and from a terminal", "two\nlines, pasted"]
+        assert await alice.texts() == await bob.texts() == expected
+        assert await alice.tab.until("document.getElementById('count').textContent === '3'")
+
+
+class Terminal:
+    """The client in line mode, at the ends of two pipes."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.heard = b""
+
+    async def hear(self, words: bytes) -> None:
+        assert self.process.stdout is not None
+        with trio.fail_after(20):
+            while words not in self.heard:
+                chunk = await self.process.stdout.receive_some()
+                assert chunk, self.heard
+                self.heard += chunk
+
+    async def say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(f"{text}\n".encode())
+
+
+@asynccontextmanager
+async def terminal(stage: Stage, name: str, folder: Path) -> AsyncIterator[Terminal]:
+    where = f"{stage.server.host}:{stage.server.port}"
+    process = await trio.lowlevel.open_process(
+        [*PROGRAM, "connect", name, "--server", where, "--plain"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(folder, {"XDG_STATE_HOME": str(folder), "XDG_DATA_HOME": str(folder)}),
+    )
+    client = Terminal(process)
+    try:
+        await client.hear(name.encode())
+        yield client
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    await pipe.aclose()
+
+
+async def test_what_is_said_in_private_reaches_the_other_one_only(stage: Stage) -> None:
+    async with stage.page("alice", "bob", "carol") as (alice, bob, carol):
+        await alice.open_room("@bob")
+        await alice.say("just for you")
+        await alice.sees("just for you")
+        await bob.tab.until(
+            "document.querySelector('#people .badge.calls')?.textContent === '1'"
+        )
+        assert "(1)" in await bob.run("document.title")
+        await bob.tab.click("#people .place")
+        await bob.sees("just for you")
+        await bob.say("thanks")
+        await alice.sees("thanks")
+        assert await carol.run("document.querySelector('#people').children.length") == 0
+        assert await carol.texts() == []
+        names = await carol.run(
+            "chat.ask({type: 'rooms'}).then(replies => replies[0].rooms.length)"
+        )
+        assert names == 1
+
+
+async def test_edits_reactions_replies_topics_and_search(stage: Stage) -> None:
+    async with stage.page("alice", "bob") as (alice, bob):
+        await alice.say("the quick brwn fox")
+        await alice.sees("the quick brwn fox")
+        await alice.tab.press("ArrowUp")
+        await alice.run("document.getElementById('typed').select()")
+        await alice.say("the quick brown fox")
+        await bob.sees("the quick brown fox(edited)")
+        seq = await bob.run("chat.open.items.find(item => item.kind === 'say').seq")
+        await bob.run(f"chat.open.says.get({seq}).node.focus()")
+        await bob.tab.press("+")
+        await bob.tab.until("document.getElementById('signs').open")
+        await bob.tab.click("#palette button")
+        await alice.tab.until(
+            "document.querySelector('.signs button')?.innerText.startsWith('👍')"
+        )
+        await alice.tab.click(".signs button")
+        await bob.tab.until("document.querySelector('.signs button').innerText.includes('2')")
+        await bob.run(f"chat.open.says.get({seq}).node.focus()")
+        await bob.tab.press("r")
+        await bob.say("which fox?")
+        await alice.tab.until(
+            "document.querySelector('.quote:not([hidden])')?.innerText.includes('brown')"
+        )
+        await alice.say("/topic foxes")
+        await bob.tab.until("document.getElementById('topic').textContent === 'foxes'")
+        await bob.say("/search brown")
+        await bob.tab.until("document.querySelectorAll('#hits button').length === 1")
+        await bob.tab.click("#hits button")
+        await bob.tab.until(f"document.activeElement.dataset.seq === '{seq}'")
+        await alice.run(f"chat.open.says.get({seq}).node.focus()")
+        await alice.tab.press("Delete")
+        await alice.tab.click("#toast button")
+        await bob.sees("This message was deleted.")
+
+
+async def test_what_others_do_is_shown_to_who_comes_later(stage: Stage) -> None:
+    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+        await bob.join("lobby")
+        first = await bob.say("lobby", "one")
+        second = await bob.say("lobby", "two")
+        await bob.edit("lobby", first, "uno")
+        await bob.react("lobby", first, "👀")
+        await bob.delete("lobby", second)
+        await bob.set_topic("lobby", "numbers")
+        await bob.say("lobby", "three", reply_to=first)
+        async with stage.page("alice") as (alice,):
+            await alice.sees("three")
+            assert await alice.texts() == ["uno(edited)", "This message was deleted.", "three"]
+            assert "👀" in await alice.shown(".signs")
+            assert "uno" in await alice.shown(".quote:not([hidden])")
+            assert await alice.shown("#topic") == "numbers"
+
+
+# ---------------------------------------------------------------- nothing is lost
+
+
+async def test_what_was_typed_survives_a_reload(stage: Stage) -> None:
+    async with stage.page("alice", "bob") as (alice, bob):
+        await alice.tab.type("half a sent")
+        await alice.tab.reload()
+        await alice.is_in()
+        assert await alice.run("document.getElementById('typed').value") == "half a sent"
+        await alice.tab.type("ence")
+        await alice.tab.press("Enter")
+        await bob.sees("half a sentence")
+        said = [
+            item.get("kind")
+            for item in await bob.run("chat.open.items.map(item => ({...item, node: 0}))")
+        ]
+        assert said == ["moves", "say"], "nobody has seen a coming or going"
+
+
+async def test_a_server_that_is_killed_loses_and_doubles_nothing(
+    stage: Stage, tmp_path: Path
+) -> None:
+    port = free_port(23_456)
+    address = f"http://127.0.0.1:{port}/"
+    async with stage.browser.tab() as one, stage.browser.tab() as other:
+        alice, bob = Page(one), Page(other)
+        async with serving(port, tmp_path) as process:
+            await alice.enter(address, "alice")
+            await bob.enter(address, "bob")
+            await alice.say("before")
+            await bob.sees("before")
+            await alice.tab.type("typed when it d")
+            process.kill()
+            await alice.tab.until("!document.getElementById('offline').hidden")
+        await alice.tab.type("ied")
+        await alice.tab.press("Enter")
+        await alice.say("and one more")
+        await alice.tab.until("document.querySelectorAll('#waiting .message').length === 2")
+        assert await alice.texts() == ["before"]
+        async with serving(port, tmp_path):
+            await bob.sees("and one more")
+            await alice.tab.until("document.querySelectorAll('#waiting .message').length === 0")
+            expected = ["before", "typed when it died", "and one more"]
+            assert await alice.texts() == await bob.texts() == expected
+            assert "reconnecting" not in await alice.shown("#state")
+
+
+async def test_what_is_pending_survives_a_reload(stage: Stage, tmp_path: Path) -> None:
+    port = free_port(24_567)
+    async with stage.browser.tab() as tab:
+        alice = Page(tab)
+        async with serving(port, tmp_path) as process:
+            await alice.enter(f"http://127.0.0.1:{port}/", "alice")
+            process.kill()
+            await tab.until("!document.getElementById('offline').hidden")
+            await alice.say("said into the void")
+        async with serving(port, tmp_path):
+            await tab.reload()
+            await alice.is_in()
+            await alice.sees("said into the void")
+            assert await alice.texts() == ["said into the void"]
+            assert json.loads(await tab.run("localStorage['trio_chat:pending:alice']")) == []
+
+
+@asynccontextmanager
+async def serving(port: int, data: Path) -> AsyncIterator[trio.Process]:
+    process = await trio.lowlevel.open_process(
+        [*PROGRAM, "serve", "--port", str(port), "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(data, {}),
+    )
+    assert process.stdout is not None
+    try:
+        await process.stdout.receive_some()
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.stdout.aclose()
+            await process.wait()
+
+
+async def test_a_thousand_events_are_scrolled_back_through(stage: Stage) -> None:
+    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+        await bob.join("lobby")
+        for receipt in [await bob.submit("lobby", f"line {number}") for number in range(1000)]:
+            await receipt.wait()
+    async with stage.page("alice") as (alice,):
+        await alice.sees("line 999")
+        await alice.tab.until(
+            "(document.getElementById('log').scrollTop = 0, chat.open.first === 1)"
+        )
+        texts = [text for text in await alice.texts() if text.startswith("line ")]
+        assert texts == [f"line {number}" for number in range(1000)]
+        await alice.tab.until("document.getElementById('older').innerText.includes('begins')")
+
+
+async def test_where_one_reads_does_not_move_when_more_comes(stage: Stage) -> None:
+    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+        await bob.join("lobby")
+        for receipt in [await bob.submit("lobby", f"line {number}") for number in range(300)]:
+            await receipt.wait()
+        async with stage.page("alice") as (alice,):
+            await alice.sees("line 299")
+            await alice.tab.until(
+                "(document.getElementById('log').scrollTop = 0, chat.open.says.size > 100)"
+            )
+            await alice.tab.until(
+                "(document.getElementById('log').scrollTop = 900, !show.isAtEnd)"
+            )
+            top = (
+                "chat.open.items.find(item => item.text === 'line 260')"
+                ".node.getBoundingClientRect().top"
+            )
+            before = await alice.run(top)
+            await bob.say("lobby", "new below")
+            await alice.sees("new below")
+            await alice.run("hands.older()")
+            assert abs(await alice.run(top) - before) < 2
+            assert "New" in await alice.shown("#down")
+            await alice.tab.click("#down")
+            await alice.tab.until("show.isAtEnd")
+
+
+# ---------------------------------------------------------------- attention
+
+
+async def test_what_is_unread_is_counted_and_marked(stage: Stage) -> None:
+    async with (
+        trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob,
+        stage.page("alice") as (alice,),
+    ):
+        await bob.join("lobby")
+        await bob.join("garden")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.say("lobby", "seen by nobody")
+        await bob.say("lobby", "alice: look")
+        await bob.say("lobby", "not malice")
+        await alice.tab.until(
+            "document.querySelector('#rooms .unread .badge.calls')?.textContent === '3'"
+        )
+        await alice.tab.press("Alt+Shift+ArrowDown")
+        await alice.is_in("lobby")
+        assert (
+            await alice.run("document.querySelector('.new + .message .text').innerText")
+            == "seen by nobody"
+        )
+        assert await alice.run("document.querySelectorAll('.message.calls').length") == 1
+        await alice.tab.until("!document.querySelector('#rooms .badge')")
+        await alice.tab.reload()
+        await alice.is_in()
+        await alice.tab.until("!document.querySelector('#rooms .badge')")
+        assert await alice.run("chat.rooms.get('lobby').read === chat.rooms.get('lobby').last")
+        heard = await alice.run("document.getElementById('heard').innerText")
+        assert "look" not in heard, "it has been read"
+
+
+async def test_a_second_tab_goes_on_and_the_first_one_waits(stage: Stage) -> None:
+    async with (
+        stage.page("alice") as (first,),
+        stage.browser.tab(context=first.tab.context) as tab,
+    ):
+        await first.tab.type("not sent yet")
+        second = Page(tab)
+        await tab.open(stage.address)
+        await second.is_in()
+        await first.tab.until("document.getElementById('asleep').open")
+        assert await tab.run("document.getElementById('typed').value") == "not sent yet"
+        await second.say(" and now it is")
+        await second.sees("not sent yet and now it is")
+        await first.tab.click("#asleep button")
+        await first.is_in()
+        await first.sees("not sent yet and now it is")
+        await tab.until("document.getElementById('asleep').open")
+
+
+async def test_all_goes_by_the_keyboard_alone(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.press("Control+k")
+        await alice.tab.until("document.getElementById('finder').open")
+        await alice.tab.type("kitchen")
+        await alice.tab.press("Enter")
+        await alice.is_in("kitchen")
+        await alice.tab.type("anybody?")
+        await alice.tab.press("Enter")
+        await alice.sees("anybody?")
+        await alice.tab.press("Alt+ArrowDown")
+        await alice.is_in("lobby")
+        await alice.tab.type("/leave")
+        await alice.tab.press("Enter")
+        await alice.is_in("kitchen")
+        unlabelled = await alice.run(
+            "[...document.querySelectorAll('button, input, textarea')].filter(one =>"
+            " !one.innerText && !one.ariaLabel && !one.getAttribute('aria-labelledby') &&"
+            " !one.labels?.length).map(one => one.outerHTML)"
+        )
+        assert unlabelled == []
+
+
+async def test_a_name_that_is_taken_is_told_at_the_door(stage: Stage) -> None:
+    async with stage.page("alice") as (_,), stage.browser.tab() as tab:
+        await tab.open(stage.address)
+        await tab.until("document.activeElement?.name === 'name'")
+        await tab.type("alice")
+        await tab.press("Enter")
+        await tab.until("document.getElementById('refused').textContent.includes('alice')")
+        await tab.run("document.querySelector('#enter [name=name]').value = ''")
+        await tab.run("document.querySelector('#enter [name=name]').focus()")
+        await tab.type("alicia")
+        await tab.press("Enter")
+        await Page(tab).is_in()
+
+
+async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run("chat.open.name = 'nowhere'")
+        await alice.say("into a room that is not there")
+        await alice.tab.until("!!document.querySelector('#waiting .refused')")
+        await alice.tab.click("#waiting [data-fate=back]")
+        typed = await alice.run("document.getElementById('typed').value")
+        assert typed == "into a room that is not there"
+
+
+# ---------------------------------------------------------------- attacks
+
+NOTHING_BUT_OURS = """
+["messages", "topic", "title", "rooms", "people", "members", "hits", "toast", "waiting",
+ "heard", "found"].flatMap(place => [...document.getElementById(place).querySelectorAll(`
+   script, iframe, object, embed, img, video, audio, style, link, meta, base, form, math,
+   details, marquee, svg, a
+`)]).filter(one => !one.closest("#actions")).map(one => one.outerHTML)
+"""
+
+
+async def test_no_text_of_others_becomes_a_program(stage: Stage) -> None:
+    """Sent by somebody, and as everything that a server that lies could say."""
+    assert len(PAYLOADS) >= 60
+    async with (
+        trio_chat.connect(stage.server.host, stage.server.port, name="eve") as eve,
+        stage.page("alice") as (alice,),
+    ):
+        await eve.join("lobby")
+        for payload in PAYLOADS:
+            await eve.say("lobby", payload)
+        await alice.sees(PAYLOADS[-1])
+        shown = await alice.texts()
+        assert [text.replace("\t", " ") for text in shown] == [
+            payload.replace("\t", " ").strip("`") for payload in PAYLOADS
+        ]
+        for payload in PAYLOADS:
+            await alice.run(LIE % json.dumps(payload))
+        await alice.run(
+            "document.querySelectorAll('.message, .place, button').forEach(one =>"
+            " one.dispatchEvent(new MouseEvent('mouseover', {bubbles: true})))"
+        )
+        await trio.sleep(0.5)  # for what would load, or begin to move
+        found = await alice.run(NOTHING_BUT_OURS)
+        assert [
+            one for one in found if not one.startswith('<a href="https://example.org/')
+        ] == []
+        assert await alice.run("window.hit") is None
+        await alice.run(
+            "document.querySelectorAll('#messages a').forEach(link => link.click())"
+        )
+        assert await alice.run("window.hit") is None
+
+
+LIE = """(text => {
+  const seq = () => chat.open.last + 1;
+  const at = new Date().toISOString();
+  const event = message => ({type: "event", seq: seq(), at, by: text, message});
+  const room = chat.open.name;
+  for (const message of [
+    {type: "say", room, text, id: text}, {type: "topic", room, text}, {type: "join", room},
+    {type: "kick", room, name: text, reason: text},
+    {type: "appoint", room, name: text, rank: text},
+    {type: "react", room, seq: chat.open.last - 2, sign: text}, {type: text, room},
+    {type: "say", room, text, reply_to: chat.open.last},
+  ]) chat.heard(event(message));
+  chat.heard({type: "called", room: `@${text},alice:x`, by: text, seq: 1});
+  chat.heard({type: "called", room: text, by: text, seq: 1});
+  chat.heard({type: "error", code: text, text, id: "nothing"});
+  show.hits([{room: text, seq: 1, at, by: text, text}], 1, true);
+  show.beside("members");
+  show.toast(text);
+})(%s)"""
+
+
+async def test_no_trick_of_writing_reaches_an_eye(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        for name, trick in TRICKS.items():
+            if "\udc80" in trick:
+                continue  # can't be sent at all
+            shown = await alice.run(f"clean({json.dumps(trick)})")
+            refused = {char for char in shown if category(char) in REFUSED - {"Cn"}}
+            assert refused <= {"\n", "\t"}, name
+        kept = "👩‍💻 ❤️ 🏳️‍🌈 日本語 עברית Tiếng Việt"
+        assert await alice.run(f"clean({json.dumps(kept)})") == kept
+        assert await alice.run("clean('a' + '\\u0301'.repeat(30)).length") == 5
+        assert await alice.run("clean('a\\u200db')") == "a\ufffdb"
+
+
+async def test_a_page_of_another_site_can_not_connect(stage: Stage) -> None:
+    async with running_page() as other, stage.browser.tab() as tab:
+        await tab.open(other)
+        outcome = await tab.run(
+            f"""new Promise(done => {{
+              const socket = new WebSocket("ws://{stage.server.host}:{stage.server.port}/ws");
+              socket.onopen = () => done("open");
+              socket.onclose = ending => done(ending.code);
+            }})"""
+        )
+        assert outcome == 1006
+        posted = await tab.run(
+            f"""fetch("{stage.address}hooks/x", {{method: "POST", mode: "no-cors", body: "x"}})
+              .then(answer => answer.type, () => "failed")"""
+        )
+        assert posted in {"opaque", "failed"}
+
+
+@asynccontextmanager
+async def running_page() -> AsyncIterator[str]:
+    """Another site, with an empty page."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
+                b"Content-Length: 15\r\n\r\n<!doctype html>"
+            )
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        port = listeners[0].socket.getsockname()[1]
+        yield f"http://localhost:{port}/"
+        nursery.cancel_scope.cancel()
