@@ -103,6 +103,12 @@ class Window:
             return
         pytest.fail("\n".join(["not seen:", str(wanted), "what is:", *self.screen]))
 
+    def resize(self, columns: int) -> None:
+        """Make it wider or narrower."""
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+        self._emulator.resize(ROWS, columns)
+        self.process.send_signal(signal.SIGWINCH)  # it has no controlling terminal
+
     async def ends(self) -> int:
         """Its exit status."""
         with trio.fail_after(WITHIN):
@@ -295,3 +301,13 @@ async def test_sigterm_is_a_leave_in_a_pipe_too() -> None:
                 assert await process.wait() == 143
         left = await next_move(bob, "bot")
         assert left == Leave("lobby", id=left.id)
+
+
+async def test_half_a_line_survives_another_width() -> None:
+    async with running_server() as server, sitting(server) as alice:
+        await alice.see(lambda: alice.prompt == "lobby>")
+        alice.type("half of a line that is long")
+        await alice.see(lambda: alice.prompt.endswith("long"))
+        alice.resize(20)
+        typed = ["lobby> half of a lin", "       e that is lon", "       g"]
+        await alice.see(lambda: alice.screen[-3:] == typed)

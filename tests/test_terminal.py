@@ -103,6 +103,8 @@ class Recorder(DummyOutput):
 
     def __init__(self, bell: Bell) -> None:
         self.drawn: list[str] = []
+        self.columns = 400  # so wide that no text is broken
+        self.ups: list[int] = []
         self._listeners = bell
 
     def write(self, data: str) -> None:
@@ -120,8 +122,11 @@ class Recorder(DummyOutput):
     def flush(self) -> None:
         self._listeners.ring()
 
+    def cursor_up(self, amount: int) -> None:
+        self.ups.append(amount)
+
     def get_size(self) -> Size:
-        return Size(rows=40, columns=400)  # so wide that no text is broken
+        return Size(rows=40, columns=self.columns)
 
 
 @define(eq=False)
@@ -933,6 +938,8 @@ async def test_a_text_that_is_not_answered_is_shown_as_pending(desk: Desk) -> No
             desk.type(PASTE.format(f"text {number}\r\x9b2J"), ENTER)
         await desk.see(f"… text {PENDING_LINES + 1}")
         await desk.see("… and 2 more")
+        desk.type("/msg Bob psst", ENTER)
+        await desk.see("@bob: psst")
 
 
 async def test_a_refused_text_comes_back_unless_something_else_is_typed(desk: Desk) -> None:
@@ -1350,6 +1357,24 @@ async def test_a_lost_connection_is_seen_in_the_prompt(desk: Desk) -> None:
         await desk.until(lambda: desk.prompt == "lobby>")
         screen.set_state(State.AFRESH)
         await desk.see("another history")
+
+
+@pytest.mark.parametrize(("environ", "ups"), [({"TMUX": "x"}, [2, 1]), ({}, [1])])
+async def test_where_lines_are_broken_anew_all_of_them_are_erased(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], ups: list[int]
+) -> None:
+    monkeypatch.setattr("os.environ", environ)
+    screen = Screen()
+    async with desk.sitting(screen):
+        await soon(lambda: (screen.lag, plain(screen.rooms)) == (0.012, "1:lobby"))
+        desk.type("x" * 30)  # 37 cells with the prompt; the line above it has 28
+        await desk.until(lambda: desk.text.count("x") >= 30)
+        desk.chat.hear("drawn anew")
+        await desk.until(lambda: desk.prompt.endswith("x" * 30) and "anew" in desk.text)
+        before = len(desk.output.ups)
+        desk.output.columns = 20
+        signal.raise_signal(signal.SIGWINCH)
+        await desk.until(lambda: desk.output.ups[before:][: len(ups)] == ups)
 
 
 async def test_a_screen_that_is_not_up_lets_its_callers_wait_and_one_that_is_gone_does_not(

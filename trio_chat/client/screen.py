@@ -8,8 +8,9 @@ to its loop with `call_soon_threadsafe`, what is typed comes back with `from_thr
 import asyncio
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os.path import commonprefix
 from typing import TypeVar
@@ -24,6 +25,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
+from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
@@ -33,6 +35,7 @@ from trio_chat.client.colours import COLOURS
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import notice
 from trio_chat.client.notify import notification
+from trio_chat.client.reflow import reflows, rows_gained
 from trio_chat.client.status import status_line
 from trio_chat.client.surface import Keys, complete_nothing, state_text, take_nothing
 from trio_chat.client.view import View
@@ -102,6 +105,12 @@ class Screen:
         """Show the prompt until cancelled, or until the terminal is gone."""
         self._token = trio.lowlevel.current_trio_token()
         self._session = _make_session(self)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_size)
+            await self._run()
+            nursery.cancel_scope.cancel(reason="the terminal is gone")
+
+    async def _run(self) -> None:
         ended = trio.Event()
         prompt = partial(self._prompt, ended)
         own_thread = trio.CapacityLimiter(1)
@@ -117,6 +126,16 @@ class Screen:
             # Only then is the terminal again what it was before.
             with trio.move_on_after(EXIT_WITHIN, shield=True):
                 await ended.wait()
+
+    async def _watch_size(self) -> None:
+        """The thread hears no signals, and would look for itself twice a second."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or not hasattr(signal, "SIGWINCH"):
+            return
+        self._session.app.terminal_size_polling_interval = None
+        with trio.open_signal_receiver(signal.SIGWINCH) as signals:
+            async for _ in signals:
+                self._call_soon(self._resize)
 
     async def show(self, fragments: Fragments) -> bool:
         """Print above the prompt; returns when it has been drawn: False if the prompt is
@@ -272,6 +291,18 @@ class Screen:
         app.invalidate()
         return True
 
+    def _resize(self) -> None:
+        app = self._session.app
+        if self._held is not None or not app.is_running or app.is_done:
+            return
+        drawn = app.renderer.last_rendered_screen
+        if drawn is not None and reflows(os.environ):
+            cursor = drawn.get_cursor_position(app.layout.current_window)
+            widths = [_width(drawn.data_buffer[row]) for row in range(cursor.y)]
+            app.output.cursor_up(rows_gained(widths, cursor.x, self.columns))
+        app.renderer.erase()
+        app.invalidate()
+
     def _alert(self, sequence: str) -> None:
         app = self._session.app
         if app.is_running and not app.is_done:
@@ -349,6 +380,12 @@ class Screen:
 
     def _ask(self, question: Callable[[str], T], text: str) -> T:
         return trio.from_thread.run_sync(question, text, trio_token=self._token)
+
+
+def _width(row: Mapping[int, Char]) -> int:
+    """The cells of a row that was drawn, without the spaces at its end."""
+    ends = (column + char.width for column, char in row.items() if not char.char.isspace())
+    return max(ends, default=0)
 
 
 def _classes(fragments: Fragments) -> list[tuple[str, str]]:

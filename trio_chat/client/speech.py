@@ -40,7 +40,9 @@ class Speech:
     ) -> Unsent:
         """Note a text that is to be said."""
         unsent = self.journal.add(room, text, reply_to=reply_to, edits=edits)
-        self.screen.hold(unsent.id, text)
+        # In private, what is under way from another room has to be seen to be private.
+        other = partner(room, self.chat.name) or room.removeprefix(SIGN)
+        self.screen.hold(unsent.id, f"{SIGN}{other}: {text}" if is_private(room) else text)
         return unsent
 
     def drop(self, unsent: Unsent) -> None:
