@@ -64,6 +64,7 @@ LAYERS = [
     {""},
     {"ending"},
     {"asking"},
+    {"login"},
     {"serving", "talking", "upkeep", "accounts"},
     {"programs"},
     {"bench.command"},
@@ -114,6 +115,7 @@ IO = {"trio", "socket", "ssl", "sqlite3", "prompt_toolkit", "os", "time", "rando
 COMMAND_LINE = {
     "ending",
     "asking",
+    "login",
     "serving",
     "talking",
     "programs",

@@ -49,15 +49,7 @@ class PasswordSource:
 
         Raises `SetupError`.
         """
-        match self.password_file, self.password_fd:
-            case None, None:
-                return ask(prompt)
-            case Path() as path, None:
-                return _read_file(path)
-            case None, int() as fd:
-                return _read_fd(fd)
-            case _:
-                raise SetupError("either --password-file or --password-fd, not both")
+        return _read(self.password_file, self.password_fd, "password") or ask(prompt)
 
     def read_new(self, prompt: str) -> Secret:
         """A password that there is to be from now on: whoever types it does so twice.
@@ -72,6 +64,33 @@ class PasswordSource:
 
 USUAL = PasswordSource()
 """Whoever is at the terminal."""
+
+
+@Parameter(name="*")
+@frozen
+class TokenSource:
+    """Where the token of a bot comes from: options that commands share.
+
+    Parameters
+    ----------
+    token_file
+        A file with the token of a bot, as `bot add` prints it.
+    token_fd
+        The number of an open descriptor to read the token from.
+    """
+
+    token_file: Annotated[Path | None, Parameter(show_default=False)] = None
+    token_fd: Annotated[int | None, Parameter(validator=Number(gte=0), show_default=False)] = (
+        None
+    )
+
+    def read(self) -> Secret | None:
+        """The token, if one is named. Raises `SetupError`."""
+        return _read(self.token_file, self.token_fd, "token")
+
+
+NO_TOKEN = TokenSource()
+"""Somebody who is no bot."""
 
 
 # ---------------------------------------------------------------- at a terminal
@@ -94,6 +113,14 @@ def ask(prompt: str) -> Secret:
 
 
 # ---------------------------------------------------------------- without one
+
+
+def _read(path: Path | None, fd: int | None, what: str) -> Secret | None:
+    if path is not None and fd is not None:
+        raise SetupError(f"either --{what}-file or --{what}-fd, not both")
+    if path is not None:
+        return _read_file(path)
+    return None if fd is None else _read_fd(fd)
 
 
 def _read_file(path: Path) -> Secret:

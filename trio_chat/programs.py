@@ -21,17 +21,16 @@ from attrs import define, field
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trio_chat.client.address import Address
-from trio_chat.client.chat import Chat, open_chat
+from trio_chat.asking import NO_TOKEN, USUAL, PasswordSource, TokenSource
+from trio_chat.client.chat import Chat
 from trio_chat.client.commands import sayable
 from trio_chat.client.lifeline import State
 from trio_chat.client.listings import plain_hit
 from trio_chat.client.plain import make_printer, print_until
-from trio_chat.client.trust import known_servers
 from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import cells
-from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress, TrustNew
-from trio_chat.ending import report_to_program, require_stdout, tell, write_out
+from trio_chat.config import LOCAL, PROGRAM, Flag, ServerAddress, TrustNew
+from trio_chat.ending import report_to_program, require_stdout, write_out
 from trio_chat.errors import (
     BadFields,
     ChatError,
@@ -44,7 +43,8 @@ from trio_chat.errors import (
     WireError,
 )
 from trio_chat.framing import LINE_BYTES
-from trio_chat.messages import MAX_INT, Ack, Found, Hello, Members, Page, RoomList
+from trio_chat.login import log_in
+from trio_chat.messages import MAX_INT, Ack, Found, Members, Page, RoomList
 from trio_chat.names import NAME_CHARS, parse_name
 from trio_chat.pairs import is_private, parse_room
 from trio_chat.talking import tell_state
@@ -84,7 +84,7 @@ def _check_text(_type: object, text: str) -> None:
 
 @app.command(
     sort_key=3,
-    usage=f"Usage: {PROGRAM} say [OPTIONS] --name NAME ROOM [TEXT]",
+    usage=f"Usage: {PROGRAM} say [OPTIONS] ROOM [TEXT]",
     help_epilogue=f"""\
 Examples:
   {PROGRAM} say ops "the backup is done" --name cron
@@ -92,6 +92,8 @@ Examples:
   df -h | {PROGRAM} say ops --name cron
   # For one person only.
   {PROGRAM} say @alice "the disk is full" --name cron
+  # As a bot, which has a name of its own.
+  {PROGRAM} say ops "the build is done" --token-file ~/.ci-token
   # However often a script is started again, this is said once.
   {PROGRAM} say ops "good morning" --name cron --id "morning-$(date +%F)"
 
@@ -104,7 +106,9 @@ async def say(
     text: Annotated[str, Parameter(allow_leading_hyphen=True, validator=_check_text)] = "-",
     /,
     *,
-    name: str,
+    name: Annotated[str, Parameter(show_default="that of the token")] = "",
+    password: PasswordSource = USUAL,
+    token: TokenSource = NO_TOKEN,
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     id: Annotated[str | None, Parameter(show_default=False)] = None,
@@ -136,10 +140,13 @@ async def say(
         Print the answer as a line of JSON, that of the protocol.
     """
 
+    login = log_in(name, password, token)
+
     async def talk() -> None:
         speech = Speech(parse_room(room), _text(text), _checked_id(id))
-        connect = partial(_connect, server, parse_name(name), trusts_new=trust_new)
-        ack = await speech.give(connect, wait)
+        ack = await login.insist(
+            partial(speech.give, partial(login.open, server, trusts_new=trust_new), wait)
+        )
         if json:
             write_out([SERVER.encode(ack)])
 
@@ -169,6 +176,8 @@ async def tail(
     ] = None,
     follow: Annotated[bool, Flag] = False,
     name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
+    password: PasswordSource = USUAL,
+    token: TokenSource = NO_TOKEN,
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
@@ -197,6 +206,7 @@ async def tail(
     json
         Print lines of JSON, those of the protocol.
     """
+    login = log_in(name or _passing_name("tail"), password, token)
     afresh = trio.lowlevel.ParkingLot()
 
     def on_state(state: State) -> None:
@@ -206,10 +216,10 @@ async def tail(
 
     async def talk() -> None:
         require_stdout()
-        known, me = parse_name(room), parse_name(name or _passing_name("tail"))
+        known = parse_name(room)
         patience = math.inf if follow else PATIENCE
-        async with _connect(
-            server, me, trusts_new=trust_new, patience=patience, on_state=on_state
+        async with login.open(
+            server, trusts_new=trust_new, patience=patience, on_state=on_state
         ) as chat:
             start = await _start(chat, known, lines) if after is None else after
             printer = make_printer(chat, known, json=json)
@@ -219,7 +229,7 @@ async def tail(
             elif newest > start:
                 await print_until(lambda: printer.wait_for(newest), chat, printer)
 
-    return await _ended(talk)
+    return await _ended(partial(login.insist, talk))
 
 
 @app.command(
@@ -231,12 +241,20 @@ Example:
 """,
 )
 async def rooms(
-    *, server: ServerAddress = LOCAL, trust_new: TrustNew = False, json: Json = False
+    *,
+    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
+    password: PasswordSource = USUAL,
+    token: TokenSource = NO_TOKEN,
+    server: ServerAddress = LOCAL,
+    trust_new: TrustNew = False,
+    json: Json = False,
 ) -> int:
     """Print which rooms there are.
 
     Parameters
     ----------
+    name
+        What you are called meanwhile.
     server
         HOST, HOST:PORT, a link, or a name that the settings have for one.
     trust_new
@@ -245,9 +263,10 @@ async def rooms(
         Print a line of JSON, that of the protocol.
     """
 
+    login = log_in(name or _passing_name("rooms"), password, token)
+
     async def talk() -> None:
-        me = _passing_name("rooms")
-        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
             known = await chat.rooms()
         lines = [
             f"{room.room}{' ' * (NAME_CHARS - cells(room.room))}"
@@ -256,7 +275,7 @@ async def rooms(
         ]
         write_out([SERVER.encode(RoomList(known))] if json else _encoded(lines))
 
-    return await _ended(talk)
+    return await _ended(partial(login.insist, talk))
 
 
 @app.command(
@@ -271,6 +290,9 @@ async def who(
     room: str,
     /,
     *,
+    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
+    password: PasswordSource = USUAL,
+    token: TokenSource = NO_TOKEN,
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
@@ -281,6 +303,8 @@ async def who(
     ----------
     room
         The room.
+    name
+        What you are called meanwhile.
     server
         HOST, HOST:PORT, a link, or a name that the settings have for one.
     trust_new
@@ -289,14 +313,15 @@ async def who(
         Print a line of JSON, that of the protocol.
     """
 
+    login = log_in(name or _passing_name("who"), password, token)
+
     async def talk() -> None:
         known = parse_name(room)
-        me = _passing_name("who")
-        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
             names = await chat.who(known)
         write_out([SERVER.encode(Members(known, names))] if json else _encoded(names))
 
-    return await _ended(talk)
+    return await _ended(partial(login.insist, talk))
 
 
 @app.command(
@@ -314,6 +339,9 @@ async def search(
     *words: str,
     room: Annotated[str | None, Parameter(show_default="all of them")] = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = HITS,
+    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
+    password: PasswordSource = USUAL,
+    token: TokenSource = NO_TOKEN,
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
@@ -332,6 +360,8 @@ async def search(
         Only there.
     limit
         How many of the newest places.
+    name
+        What you are called meanwhile.
     server
         HOST, HOST:PORT, a link, or a name that the settings have for one.
     trust_new
@@ -340,32 +370,21 @@ async def search(
         Print lines of JSON, those of the protocol, the newest first.
     """
 
+    login = log_in(name or _passing_name("search"), password, token)
+
     async def talk() -> None:
         known = None if room is None else parse_name(room)
-        me = _passing_name("search")
-        async with _connect(server, me, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
             found = [part async for part in _find(chat, " ".join((word, *words)), known, limit)]
             wording = Wording(chat.name)
         hits = [hit for part in found for hit in part.hits]
         lines = [plain_hit(hit, wording) for hit in reversed(hits)]
         write_out(map(SERVER.encode, found) if json else _encoded(lines))
 
-    return await _ended(talk)
+    return await _ended(partial(login.insist, talk))
 
 
 # ---------------------------------------------------------------- connections
-
-
-def _connect(
-    server: Address,
-    name: str,
-    *,
-    trusts_new: bool,
-    patience: float = math.inf,
-    on_state: Callable[[State], None] = lambda _: None,
-) -> AbstractAsyncContextManager[Chat]:
-    dial = partial(known_servers(tell).dial, server, trusts_new=trusts_new)
-    return open_chat(dial, Hello(name, client=VERSION), on_state, patience)
 
 
 def _passing_name(command: str) -> str:

@@ -12,16 +12,17 @@ from typing import Annotated, assert_never
 import trio
 from cyclopts import App
 
-from trio_chat.client.chat import Chat, open_chat
+from trio_chat.asking import USUAL, PasswordSource
+from trio_chat.client.chat import Chat
 from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
 from trio_chat.client.surface import Keys, Surface
-from trio_chat.client.trust import known_servers
-from trio_chat.config import LOCAL, PROGRAM, VERSION, Flag, ServerAddress, TrustNew
+from trio_chat.config import LOCAL, PROGRAM, Flag, ServerAddress, TrustNew
 from trio_chat.ending import TERMINATED, tell
 from trio_chat.errors import SetupError
-from trio_chat.messages import Hello
+from trio_chat.login import Login
+from trio_chat.secret import Secret
 
 ROOM = "lobby"
 """Where everybody meets who names no other room."""
@@ -44,6 +45,8 @@ Examples:
   {PROGRAM} connect alice --server chat.example.org --room garden
   # By the link that an operator has given you: encrypted, and to no other server.
   {PROGRAM} connect alice --server trio-chat://chat.example.org/lobby#nD0…
+  # Of a name that is registered the password is asked for once.
+  {PROGRAM} connect alice --password-file ~/.chat-password
   # Say what a program prints.
   date | {PROGRAM} connect clock
 """,
@@ -58,6 +61,7 @@ async def connect(
     json: Annotated[bool, Flag] = False,
     plain: Annotated[bool, Flag] = False,
     keys: Keys = "emacs",
+    password: PasswordSource = USUAL,
 ) -> int:
     """Talk with others.
 
@@ -87,10 +91,13 @@ async def connect(
     logging.getLogger("trio_chat").addHandler(logging.NullHandler())
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
         talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
-        dial = partial(known_servers(tell).dial, server, trusts_new=trust_new)
-        hello = Hello(name, token=journal.token, client=VERSION)
-        async with open_chat(dial, hello, on_state) as chat:
-            return await _until_terminated(partial(talk, chat), partial(journal.keep, chat))
+        login = Login(name, password, None if journal.token is None else Secret(journal.token))
+
+        async def come_in() -> int:
+            async with login.open(server, trusts_new=trust_new, on_state=on_state) as chat:
+                return await _until_terminated(partial(talk, chat), partial(journal.keep, chat))
+
+        return await login.insist(come_in)
 
 
 # ---------------------------------------------------------------- its life
