@@ -14,7 +14,7 @@ from trio_chat.client.buffers import Buffers
 from trio_chat.client.clean import INVISIBLE
 from trio_chat.client.lifeline import State
 from trio_chat.client.lineview import LineView
-from trio_chat.client.listings import hit_list, plain_hit, text_list
+from trio_chat.client.listings import device_list, hit_list, plain_hit, text_list
 from trio_chat.client.notices import (
     LEFT_TO_RIGHT,
     member_list,
@@ -33,6 +33,7 @@ from trio_chat.client.wrap import Fragments, plain
 from trio_chat.errors import Refused
 from trio_chat.messages import (
     Delete,
+    DeviceInfo,
     Edit,
     Event,
     Found,
@@ -140,7 +141,8 @@ PLACES: dict[str, Callable[[str], Fragments]] = {
     "plain text": lambda text: LineView("alice", UTC).show(event(text, text)),
     "plain announcement": lambda text: LineView("alice", UTC).announce(event(text, text, text)),
     "line in a pipe": lambda text: [("", View("alice", UTC).line(event(text, text)))],
-    "members": lambda text: member_list(text, [text], "alice"),
+    "members": lambda text: member_list(text, [text], "alice", [text]),
+    "devices": lambda text: device_list([DeviceInfo("1", text, NOON)], UTC),
     "list of rooms": lambda text: room_list([RoomInfo(text, 1, 1)], {}, "alice"),
     "status": lambda text: status_line(State.CONNECTED, None, rooms_of(text), 500),
     "error": lambda text: refusal(Refused(text), short(text)),

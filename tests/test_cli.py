@@ -22,9 +22,9 @@ from attrs import define, field
 
 from tests.conftest import Peer
 from trio_chat import cli, config, upkeep
+from trio_chat.ages import parse_age
 from trio_chat.client.address import Address, parse_address
 from trio_chat.client.link import Link, dial_tcp
-from trio_chat.config import parse_age
 from trio_chat.doors.sites import Sites
 from trio_chat.errors import LinkLost, Refused, SetupError
 from trio_chat.history import archive, sqlite

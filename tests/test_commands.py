@@ -1,6 +1,7 @@
 """What a person's typing means."""
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -16,17 +17,21 @@ from trio_chat.client.commands import (
     Erase,
     Exit,
     Find,
+    Govern,
     ListMembers,
     ListRooms,
     ListTexts,
+    Lock,
     PutSign,
     Quit,
     SetTopic,
     ShowAround,
+    ShowDeeds,
     ShowEarlier,
     ShowHelp,
     Talk,
     Tell,
+    ThrowOut,
     UnknownCommand,
     WrongUse,
     complete,
@@ -35,6 +40,9 @@ from trio_chat.client.commands import (
     usages,
 )
 from trio_chat.errors import TextTooLong
+from trio_chat.messages import Ban, Mute, Restrict
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +84,16 @@ from trio_chat.errors import TextTooLong
         ("/search", Find(None)),
         ("/jump 7", ShowAround(7, None)),
         ("/jump @bob 7", ShowAround(7, "@bob")),
+        ("/join vault sesame", Enter("vault", "sesame")),
+        ("/ban bob", Govern(Ban("", "bob"))),
+        ("/ban @bob 7d", Govern(Ban("", "bob"), timedelta(days=7))),
+        ("/ban bob 7 days", Govern(Ban("", "bob", reason="7 days"))),
+        ("/silence bob 1h too  loud", Govern(Mute("", "bob", reason="too  loud"), HOUR)),
+        ("/access key", Lock(None)),
+        ("/access key open sesame", Lock("open sesame")),
+        ("/access public", Govern(Restrict("", "public"))),
+        ("/log", ShowDeeds(20)),
+        ("/revoke 2", ThrowOut(2)),
         ("/help", ShowHelp()),
         ("/quit", Quit()),
         ("quit", Quit()),
@@ -107,7 +125,18 @@ def test_an_unknown_command_gets_the_nearest_one(typed: str, meant: str) -> None
 @pytest.mark.parametrize(
     "typed",
     [
-        *("/join", "/join a b", "/rooms x", "/history x", "/history 0", "/history ²"),
+        *(
+            "/join",
+            "/join a b c",
+            "/access",
+            "/access all",
+            "/access public x",
+            "/register x",
+            "/rooms x",
+            "/history x",
+            "/history 0",
+            "/history ²",
+        ),
         *("/quit now", "/msg", "/msg bob", "/msg bob\n ", "/query", "/query a b"),
         *(
             "/reply >bob",

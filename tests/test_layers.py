@@ -11,7 +11,7 @@ PACKAGE = Path(trio_chat.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"names", "framing", "secret", "tls"},
+    {"names", "framing", "secret", "ages", "tls"},
     {"pairs"},
     {"messages"},
     {"byhand"},
@@ -56,7 +56,7 @@ LAYERS = [
     {"client.status", "client.surface"},
     {"client.screen", "client.lines"},
     {"client.speech", "client.display", "client.reading"},
-    {"client.errands"},
+    {"client.errands", "client.governing", "client.ownership"},
     {"client.person"},
     {"client.terminal"},
     {"testing", "logs", "config"},
@@ -93,6 +93,7 @@ NO_IO = {
     "tokens",
     "passwords",
     "secret",
+    "ages",
     "doors.tongue",
     "doors.http",
     "doors.assets",
@@ -152,7 +153,18 @@ ONLY_IN = {
     "prometheus_client": {"doors.metrics"},
 }
 
-CLIENT_MAY_IMPORT = {"errors", "names", "pairs", "messages", "byhand", "framing", "tls", "wire"}
+CLIENT_MAY_IMPORT = {
+    "ages",
+    "errors",
+    "names",
+    "pairs",
+    "messages",
+    "byhand",
+    "framing",
+    "secret",
+    "tls",
+    "wire",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -21,6 +21,7 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from trio_chat.client import commands
 from trio_chat.client.buffers import WAITING_ITEMS
 from trio_chat.client.chat import Chat
 from trio_chat.client.colours import COLOURS, NAMES
@@ -44,19 +45,25 @@ from trio_chat.errors import (
     TextTooLong,
 )
 from trio_chat.messages import (
+    Appoint,
     Ban,
     Called,
+    Deed,
     Delete,
+    DeviceInfo,
     Edit,
     Event,
     Found,
     Hit,
+    Invite,
     Kick,
     Marked,
     Members,
+    Mute,
     Page,
     Post,
     React,
+    Restrict,
     RoomInfo,
     RoomState,
     Say,
@@ -229,10 +236,10 @@ class FakeChat:
         self.failure = failure or LinkLost("no server any more")
         self._send.close()
 
-    async def join(self, room: str, *, after: int | None = None) -> int:
+    async def join(self, room: str, *, after: int | None = None, key: str | None = None) -> int:
         if room == "locked":
             raise AlreadyInRoom("you can't")
-        await self._note("join", room, *[after] * (after is not None))
+        await self._note("join", room, *[after] * (after is not None), *[key] * bool(key))
         return self.joined_at
 
     async def say(
@@ -280,22 +287,45 @@ class FakeChat:
         if room == "@carol":
             raise NoSuchRoom("nothing was said there")
         full = BOB if room == "@bob" else room
-        return Members(full, ("alice", "dave"), topic=self.topics.get(room, ""))
+        topic = self.topics.get(room, "")
+        return Members(full, ("alice", "dave"), topic=topic, moderators=("dave",))
+
+    async def moderate(self, deed: Deed) -> int:
+        return await self._note("moderate", deed)
+
+    async def register(self, password: str, *, old: str | None = None) -> None:
+        await self._note("register", password, old)
+
+    async def devices(self) -> tuple[DeviceInfo, ...]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        await trio.lowlevel.checkpoint()
+        return (DeviceInfo("x", "phone", at), DeviceInfo("y", None, at, here=True, this=True))
+
+    async def revoke(self, device: str) -> None:
+        await self._note("revoke", device)
 
     async def leave(self, room: str) -> int:
         return await self._note("leave", room)
-
-    async def who(self, room: str) -> tuple[str, ...]:
-        await self._note("who", room)
-        return ("alice", "carol")
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
         await self._note("rooms", "")
         return (RoomInfo("lobby", 2, 7), RoomInfo("den", 1, 2))
 
     async def history(
-        self, room: str, *, before: int | None, limit: int, after: int | None = None
+        self,
+        room: str,
+        *,
+        before: int | None = None,
+        limit: int,
+        after: int | None = None,
+        deeds: bool = False,
     ) -> Page:
+        if deeds:
+            await self._note("deeds", room, limit)
+            kick = Kick(room, "eve", "rude")
+            return Page(
+                room, (Event(9, datetime(2026, 1, 1, tzinfo=UTC), "bob", kick),), more=False
+            )
         await self._note("history", room, before, limit, *[after] * (after is not None))
         return Page(room, (), more=False)
 
@@ -402,8 +432,6 @@ async def test_tab_completes(desk: Desk) -> None:
     ("typed", "asked"),
     [
         ("/join Garden", ("join", "garden")),
-        ("/who", ("who", "lobby")),
-        ("/who den", ("who", "den")),
         ("/rooms", ("rooms", "")),
         ("/history 7", ("history", "lobby", None, 7)),
         ("/history 999", ("history", "lobby", None, 100)),
@@ -417,6 +445,20 @@ async def test_tab_completes(desk: Desk) -> None:
         ("/delete 7", ("delete", "lobby", 7)),
         ("/react 👍 >7", ("react", "lobby", 7, "👍")),
         ("/reply >7 yes", ("say", "lobby", "yes", 7)),
+        ("/join vault sesame", ("join", "vault", "sesame")),
+        ("/invite @bob", ("moderate", Invite("lobby", "bob"))),
+        ("/kick bob too loud", ("moderate", Kick("lobby", "bob", "too loud"))),
+        ("/ban bob", ("moderate", Ban("lobby", "bob"))),
+        ("/unban bob", ("moderate", Ban("lobby", "bob", off=True))),
+        ("/silence bob so rude", ("moderate", Mute("lobby", "bob", reason="so rude"))),
+        ("/unsilence bob", ("moderate", Mute("lobby", "bob", off=True))),
+        ("/op bob", ("moderate", Appoint("lobby", "bob", "moderator"))),
+        ("/deop bob", ("moderate", Appoint("lobby", "bob", "member"))),
+        ("/owner bob", ("moderate", Appoint("lobby", "bob", "owner"))),
+        ("/access invitation", ("moderate", Restrict("lobby", "invitation"))),
+        ("/access key open sesame", ("moderate", Restrict("lobby", "key", "open sesame"))),
+        ("/log 5", ("deeds", "lobby", 5)),
+        ("/revoke 2", ("revoke", "y")),
     ],
 )
 async def test_commands_are_obeyed(desk: Desk, typed: str, asked: tuple[object, ...]) -> None:
@@ -961,7 +1003,7 @@ async def test_what_was_typed_in_another_run_can_be_had_back(
         desk.type(UP, ENTER)
         await desk.until(lambda: desk.chat.said == ["from long ago"])
         desk.type("/who", ENTER, ALT_1, "  ", ENTER)
-        await desk.until(lambda: ("who", "lobby") in desk.chat.asked)
+        await desk.see("2 in lobby")
     assert list(journal.typed.values()) == ["from long ago", "/who"]
 
 
@@ -1140,7 +1182,7 @@ async def test_texts_that_wait_for_the_one_before_are_on_the_disk_too(
         nursery.start_soon(journal.keep, desk.chat)
         desk.chat.is_answering = False
         desk.type("one", ENTER, "two", ENTER, "/join Garden", ENTER, "three", ENTER)
-        desk.type("/leave", ENTER, "four", ENTER, "/join locked room", ENTER, "five", ENTER)
+        desk.type("/leave", ENTER, "four", ENTER, "/join a locked room", ENTER, "five", ENTER)
         while len(await kept(tmp_path)) < 5:
             await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -1262,7 +1304,7 @@ async def test_one_is_back_in_the_rooms_where_others_still_see_one(
         await desk.until(lambda: ("join", "garden") in desk.chat.asked)
         await desk.see("not back in a\ufffd[2J b")
         desk.type("/who", ENTER)
-        await desk.until(lambda: ("who", "lobby") in desk.chat.asked)
+        await desk.see("2 in lobby")
     assert desk.chat.asked.count(("join", "lobby")) == 1
 
 
@@ -1448,3 +1490,119 @@ def test_colours_can_be_read_on_black_and_on_white() -> None:
     for colour in colours:
         assert contrast(colour, 0.0) > 3.6, colour
         assert contrast(colour, 1.0) > 3.6, colour
+
+
+# ---------------------------------------------------------------- what is nobody's business
+
+
+async def test_a_ban_ends_after_a_while(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/ban bob 7d for a week", ENTER)
+        await desk.until(lambda: bool(desk.chat.asked) and desk.chat.asked[-1][0] == "moderate")
+        (_, ban) = desk.chat.asked[-1]
+        assert isinstance(ban, Ban)
+        assert ban.until is not None
+        left = ban.until - datetime.now(UTC)
+        assert (left.days, ban.reason) == (6, "for a week")
+
+
+async def test_who_looks_after_a_room_is_marked(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/who", ENTER)
+        await desk.see("2 in lobby: alice, dave (moderator)")
+
+
+async def test_what_moderators_did_is_shown(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/log", ENTER)
+        await desk.see("put eve out of the room: rude")
+
+
+async def test_devices_are_shown_with_numbers(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/devices", ENTER)
+        await desk.see("1 phone, seen 2026-01-01")
+        await desk.see("2 a program without a name, here, this one")
+
+
+def asks(screen: Screen, what: str) -> bool:
+    """Not by what is drawn: of a prompt that changes only the difference is."""
+    return screen.question is not None and screen.question.what == what
+
+
+async def test_a_password_is_typed_twice_and_never_shown(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.type("/register", ENTER)
+        await desk.until(lambda: asks(screen, "a new password"))
+        desk.type("correct", UP, "\thorse", ENTER)
+        await desk.until(lambda: asks(screen, "once more"))
+        desk.type("correcthorse", ENTER)
+        await desk.until(lambda: ("register", "correcthorse", None) in desk.chat.asked)
+        await desk.see("alice is yours now")
+        desk.type("and on", ENTER)
+        await desk.until(lambda: desk.chat.said == ["and on"])
+        desk.type(UP, UP)
+        await desk.until(lambda: "/register" in desk.prompt)
+        assert "correct" not in "".join(desk.text)
+
+
+async def test_a_password_is_changed_with_the_old_one(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.type("/password", ENTER)
+        for asked, typed in (
+            ("the password as it is", "old one"),
+            ("a new password", "new one"),
+            ("once more", "new one"),
+        ):
+            await desk.until(partial(asks, screen, asked))
+            desk.type(typed, ENTER)
+        await desk.until(lambda: ("register", "new one", "old one") in desk.chat.asked)
+
+
+async def test_two_different_passwords_change_nothing(desk: Desk) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.type("/register", ENTER)
+        await desk.until(lambda: asks(screen, "a new password"))
+        desk.type("one", ENTER)
+        await desk.until(lambda: asks(screen, "once more"))
+        desk.type("another", ENTER)
+        await desk.see("nothing was changed")
+        assert all(what != "register" for what, *_ in desk.chat.asked)
+
+
+@pytest.mark.parametrize("key", [ENTER, CTRL_C])
+async def test_a_question_need_not_be_answered(desk: Desk, key: str) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        desk.type("/access key", ENTER)
+        await desk.until(lambda: asks(screen, "a key"))
+        desk.type(key)
+        await desk.see("nothing was changed")
+        desk.type("/access key", ENTER)
+        await desk.until(lambda: asks(screen, "a key"))
+        desk.type("sesame", ENTER)
+        await desk.until(
+            lambda: ("moderate", Restrict("lobby", "key", "sesame")) in desk.chat.asked
+        )
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_kept"),
+    [
+        ("hello", True),
+        ("//regster secret", True),
+        ("/kick bob", True),
+        ("/join vault", True),
+        ("/1", True),
+        ("/join vault sesame", False),
+        ("/register secret", False),
+        ("/password secret", False),
+        ("/access key sesame", False),
+        ("/pasword secret", False),
+    ],
+)
+def test_a_line_with_a_secret_is_not_kept(typed: str, is_kept: bool) -> None:  # noqa: FBT001
+    assert commands.may_be_kept(typed) is is_kept

@@ -1,11 +1,9 @@
 """Where settings come from: flags, then the environment, then a file, then the defaults."""
 
-import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,31 +79,6 @@ TrustNew = Annotated[bool, Flag]
 
 LOCAL = Address("localhost")
 """The server of whoever has just started one."""
-
-
-# ---------------------------------------------------------------- times
-
-
-class Age(timedelta):
-    """How old something may be."""
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_AGE = re.compile(rf"(?P<count>[0-9]{{1,12}})(?P<unit>[{''.join(_UNITS)}])")
-
-LONGEST = timedelta(days=36525)
-"""A hundred years: with more, the time before which nothing is kept has no date."""
-
-
-def parse_age(text: str) -> Age:
-    """A number and its unit, as in 90d. Raises `ValueError`."""
-    match = _AGE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a number and s, m, h, d or w, as in 90d")
-    seconds = int(match["count"]) * _UNITS[match["unit"]]
-    if not 0 < seconds <= LONGEST.total_seconds():
-        raise ValueError(f"{text} is not between a second and a hundred years")
-    return Age(seconds=seconds)
 
 
 # ---------------------------------------------------------------- folders

@@ -18,6 +18,7 @@ from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 
 from trio_chat import config
+from trio_chat.ages import Age, parse_age
 from trio_chat.client.address import DEFAULT_PORT, Address
 from trio_chat.config import (
     CERTIFICATE_FILE,
@@ -25,7 +26,6 @@ from trio_chat.config import (
     HOST,
     PROGRAM,
     VERSION,
-    Age,
     Flag,
 )
 from trio_chat.doors.certificate import describe, ensure
@@ -87,7 +87,7 @@ def _read_network(_type: object, tokens: Sequence[Token]) -> Network:
 
 
 def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
-    return config.parse_age(tokens[0].value)
+    return parse_age(tokens[0].value)
 
 
 @app.command(

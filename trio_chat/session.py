@@ -393,7 +393,10 @@ class Session:
         match request:
             case Register():
                 origin = origin_of(self.arrival.address)
-                await self.reception.register(device, request, origin)
+                try:
+                    await self.reception.register(device, request, origin)
+                except errors.WrongPassword as error:  # who is in may stay
+                    return Error(error.code, str(error), request.id)
             case Devices():
                 return DeviceList(await self.reception.devices(device), request.id)
             case Revoke():

@@ -101,18 +101,26 @@ class Chat:
         """What the chat has ended with; it is raised by every call under way and to come."""
         return self._calls.failure
 
-    async def join(self, room: str, *, after: int | None = None, quiet: bool = False) -> int:
+    async def join(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        quiet: bool = False,
+        key: str | None = None,
+    ) -> int:
         """Enter a room; returns the `seq` of the event.
 
         `after`: the last `seq` that one has; what came later is shown. By default the
         newest 50 events are. `quiet`: for programs that come and go: the others see no
         event of it, `who` names one as ever; returns the room's newest `seq`. A private room
-        is always joined like that.
+        is always joined like that. `key`: what opens the room; once is enough.
         """
         if is_private(room):
             return _seq_of(await self._ask(Join(room, after, quiet=True, id=next(self._ids))))
         name = parse_name(room)
-        receipt = await self._calls.begin(Join(name, after, quiet=quiet, id=next(self._ids)))
+        join = Join(name, after, quiet=quiet, key=key, id=next(self._ids))
+        receipt = await self._calls.begin(join)
         # No await up to the send: a new connection resumes every room that has a cursor,
         # unless its join is under way.
         is_first = self._feed.follow(name, after, is_quiet=quiet)
@@ -212,7 +220,8 @@ class Chat:
         parts = await self._ask(Who(room, next(self._ids)))
         members = [part for part in parts if isinstance(part, Members)]
         names = tuple(name for part in members for name in part.names)
-        return Members(members[0].room, names, topic=members[0].topic)
+        moderators = tuple(name for part in members for name in part.moderators)
+        return Members(members[0].room, names, topic=members[0].topic, moderators=moderators)
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
         """All rooms, and one's private ones."""

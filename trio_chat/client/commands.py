@@ -6,12 +6,24 @@ One table has every slash command; parsing, completion and help are made from it
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import timedelta
 from difflib import get_close_matches
 
-from attrs import frozen
+from attrs import field, frozen
 
+from trio_chat.ages import parse_age
 from trio_chat.client.clean import REPLACED
 from trio_chat.errors import ChatError, TextTooLong
+from trio_chat.messages import (
+    Appoint,
+    Ban,
+    Deed,
+    Invite,
+    Kick,
+    Mute,
+    RankName,
+    Restrict,
+)
 from trio_chat.names import NAME_CHARS
 from trio_chat.pairs import SIGN
 
@@ -80,9 +92,11 @@ class SetTopic:
 
 @frozen
 class Enter:
-    """Join `room`, or switch to it. One of two is meant by `@` and the other's name."""
+    """Join `room`, or switch to it. One of two is meant by `@` and the other's name. `key`:
+    what opens it."""
 
     room: str
+    key: str | None = field(default=None, repr=False)
 
 
 @frozen
@@ -155,6 +169,51 @@ class Edit:
 
 
 @frozen
+class Govern:
+    """Do what moderators do in the current room, which stands in no `deed` yet. `lasts`: how
+    long it holds; None is for ever."""
+
+    deed: Deed
+    lasts: timedelta | None = None
+
+
+@frozen
+class Lock:
+    """Let into the current room who has its key; None: have one typed where nobody sees it."""
+
+    key: str | None = field(default=None, repr=False)
+
+
+@frozen
+class ShowDeeds:
+    """Show the newest `count` things that moderators have done in the current room."""
+
+    count: int
+
+
+@frozen
+class Register:
+    """Make one's name one's own."""
+
+
+@frozen
+class ChangePassword:
+    """Have another password."""
+
+
+@frozen
+class ListDevices:
+    """Show with which devices one can come in."""
+
+
+@frozen
+class ThrowOut:
+    """Have the device of that number in the list not come in any more."""
+
+    number: int
+
+
+@frozen
 class ShowHelp:
     """Show the commands."""
 
@@ -184,6 +243,13 @@ Command = (
     | Find
     | Wish
     | Edit
+    | Govern
+    | Lock
+    | ShowDeeds
+    | Register
+    | ChangePassword
+    | ListDevices
+    | ThrowOut
     | ShowHelp
     | Quit
 )
@@ -252,6 +318,40 @@ def _around(*words: str) -> Command:
     return ShowAround(_number(seq), room[0] if room else None)
 
 
+def _whom(name: str) -> str:
+    return name.removeprefix(SIGN)
+
+
+def _for_a_while(deed: type[Ban | Mute]) -> Callable[..., Command]:
+    """With a name, and then for how long or why, or both."""
+
+    def make(name: str, rest: str = "") -> Command:
+        first, _, reason = rest.partition(" ")
+        try:
+            lasts = parse_age(first)
+        except ValueError:
+            return Govern(deed("", _whom(name), reason=rest))
+        return Govern(deed("", _whom(name), reason=reason.strip()), lasts)
+
+    return make
+
+
+def _no_more(deed: type[Ban | Mute]) -> Callable[..., Command]:
+    return lambda name: Govern(deed("", _whom(name), off=True))
+
+
+def _appoint(rank: RankName) -> Callable[..., Command]:
+    return lambda name: Govern(Appoint("", _whom(name), rank))
+
+
+def _access(access: str, key: str | None = None) -> Command:
+    if access == "key":
+        return Lock(key)
+    if access not in {"public", "invitation"} or key is not None:
+        raise ValueError(access)
+    return Govern(Restrict("", "public" if access == "public" else "invitation"))
+
+
 def _private(name: str) -> str:
     return f"{SIGN}{name.removeprefix(SIGN)}"
 
@@ -261,7 +361,8 @@ class _Row:
     """One command of the table: what it takes, and what it makes of it.
 
     `takes`: a word of each kind; one in brackets may be left out, and TEXT is all the rest.
-    `shown`: the same for people, where `make` takes the TEXT apart.
+    `shown`: the same for people, where `make` takes the TEXT apart. `is_open`: one may read
+    later what was typed; not so where it may have been a secret.
     """
 
     name: str
@@ -269,6 +370,7 @@ class _Row:
     help: str
     make: Callable[..., Command]
     shown: str | None = None
+    is_open: bool = True
 
     @property
     def usage(self) -> str:
@@ -307,7 +409,7 @@ def _wish(kind: str) -> Callable[..., Command]:
 
 
 _ROWS = (
-    _Row("join", "ROOM", "enter a room, or go back to it", Enter),
+    _Row("join", "ROOM [KEY]", "enter a room, or go back to it", Enter, is_open=False),
     _Row("leave", "[ROOM]", "leave this room, or another one", lambda room=None: Exit(room)),
     _Row("go", "ROOM", "go to a room that you are in; a number will do", Go),
     _Row("unread", "", "go to the next room with something unread", GoToUnread),
@@ -377,6 +479,61 @@ _ROWS = (
     ),
     _Row("ignore", "[NAME]", "don't show what somebody says; again: do", _wish("ignore")),
     _Row("mute", "[ROOM]", "don't be called by a room; again: do", _wish("mute")),
+    _Row(
+        "invite",
+        "NAME",
+        "let somebody into this room, and say so",
+        lambda name: Govern(Invite("", _whom(name))),
+    ),
+    _Row(
+        "kick",
+        "NAME [TEXT]",
+        "put somebody out of this room",
+        lambda name, reason="": Govern(Kick("", _whom(name), reason)),
+        "NAME [WHY]",
+    ),
+    _Row(
+        "ban",
+        "NAME [TEXT]",
+        "put somebody out, and keep out",
+        _for_a_while(Ban),
+        "NAME [7d] [WHY]",
+    ),
+    _Row("unban", "NAME", "let somebody come again", _no_more(Ban)),
+    _Row(
+        "silence",
+        "NAME [TEXT]",
+        "let somebody listen and not speak",
+        _for_a_while(Mute),
+        "NAME [1h] [WHY]",
+    ),
+    _Row("unsilence", "NAME", "let somebody speak again", _no_more(Mute)),
+    _Row("op", "NAME", "make somebody a moderator of this room", _appoint("moderator")),
+    _Row("deop", "NAME", "make somebody a mere member again", _appoint("member")),
+    _Row("owner", "NAME", "make somebody an owner of this room", _appoint("owner")),
+    _Row(
+        "access",
+        "WHO [TEXT]",
+        "who gets in: public, invitation or key",
+        _access,
+        "WHO [KEY]",
+        is_open=False,
+    ),
+    _Row(
+        "log",
+        "[N]",
+        "what moderators have done here",
+        lambda count=str(EARLIER): ShowDeeds(_number(count)),
+    ),
+    _Row("register", "", "make your name yours, with a password", Register, is_open=False),
+    _Row("password", "", "have another password", ChangePassword, is_open=False),
+    _Row("devices", "", "where you are logged in", ListDevices),
+    _Row(
+        "revoke",
+        "N",
+        "log out the device of that number",
+        lambda number: ThrowOut(_number(number)),
+    ),
     _Row("edit", "[TEXT]", "write in your $EDITOR", lambda text="": Edit(text)),
     _Row("help", "", "this list", ShowHelp),
     _Row("quit", "", "leave; so does quit, or Ctrl-D", Quit),
@@ -409,6 +566,18 @@ def parse_command(typed: str) -> Command | None:
     if row is None:
         raise UnknownCommand(_suggest(name))
     return row.parse(rest)
+
+
+def may_be_kept(typed: str) -> bool:
+    """May one have it back later? Not what may have a secret in it, also by mistake: what
+    begins like a command and is none may be a password behind a slip of the finger."""
+    name = _COMMAND.fullmatch(typed.strip())
+    if name is None or typed.strip().startswith("//"):
+        return True
+    row = _TABLE.get(name[1].lower())
+    if row is None:
+        return name[1].isdigit()
+    return row.is_open or (row.name == "join" and len(name[2].split()) <= 1)
 
 
 def _suggest(name: str) -> str:

@@ -49,9 +49,12 @@ def _why(reason: str) -> str:
 
 
 def _end(until: datetime | None, zone: tzinfo | None) -> str:
-    if until is None:
-        return ""
+    return "" if until is None else f" until {local_minute(until, zone)}"
+
+
+def local_minute(at: datetime, zone: tzinfo | None) -> str:
+    """A time where one is."""
     try:
-        return f" until {until.astimezone(zone):%Y-%m-%d %H:%M}"
+        return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
     except (OverflowError, ValueError, OSError):  # the year 1, from a server that lies
-        return f" until {until:%Y-%m-%d %H:%M}"
+        return f"{at:%Y-%m-%d %H:%M}"

@@ -84,8 +84,8 @@ class Errands:
         Raises `Refused`."""
         here = here or self.display.current
         match errand:
-            case Enter(room):
-                await self.show_topic(await self.join(room))
+            case Enter(room, key):
+                await self.show_topic(await self.join(room, key))
             case Exit(room):
                 await self._leave(self.which(room, here))
             case ListRooms():
@@ -137,20 +137,20 @@ class Errands:
 
     # ------------------------------------------------------------ rooms
 
-    async def join(self, raw: str) -> str:
+    async def join(self, raw: str, key: str | None = None) -> str:
         """Enter a room, and show it; returns its name in full."""
-        room = await self.enter(parse_room(raw))
+        room = await self.enter(parse_room(raw), key)
         await self.display.go(room)
         return room
 
-    async def enter(self, name: str) -> str:
+    async def enter(self, name: str, key: str | None = None) -> str:
         """Enter a room, unless one is there; returns its name in full."""
         room = await self._full_name(name)
         if room in self.display.buffers.rooms:
             return room
         after = self._expect(room)
         try:
-            seq = await self._join(room, after)
+            seq = await self._join(room, after, key)
         except BaseException:
             self.display.buffers.close(room)
             raise
@@ -187,9 +187,9 @@ class Errands:
         states = {state.room: state for state in self.chat.welcome.rooms}
         return states.get(room, RoomState(room, 0))
 
-    async def _join(self, room: str, after: int | None) -> int:
+    async def _join(self, room: str, after: int | None, key: str | None) -> int:
         try:
-            return await self.chat.join(room, after=after)
+            return await self.chat.join(room, after=after, key=key)
         except AlreadyInRoom:
             if not is_private(room):
                 raise
@@ -224,9 +224,11 @@ class Errands:
         await self.display.say(room_list(rooms, buffers.numbers(), self.chat.name))
 
     async def _list_members(self, room: str) -> None:
-        names = await self.chat.who(room)
-        self.display.buffers.meet(map(clean, names))
-        await self.display.say(member_list(room, names, self.chat.name))
+        members = await self.chat.members(room)
+        self.display.buffers.meet(map(clean, members.names))
+        await self.display.say(
+            member_list(room, members.names, self.chat.name, members.moderators)
+        )
 
     async def _list_texts(self, room: str) -> None:
         texts = self.display.buffers.open(room).newest(TEXTS)

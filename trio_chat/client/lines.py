@@ -4,8 +4,8 @@ that know no more than lines. The terminal itself edits what is typed."""
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import trio
@@ -18,6 +18,7 @@ from trio_chat.client.notify import notification
 from trio_chat.client.plain import Lines
 from trio_chat.client.surface import complete_nothing, state_text, take_nothing
 from trio_chat.client.wrap import Fragments, plain
+from trio_chat.secret import Secret
 
 TOLD = 100
 """The most texts that wait to be written. Beyond that the terminal takes nothing, and
@@ -37,6 +38,32 @@ class _Text:
 
 
 @define(eq=False)
+class _Question:
+    """Something that is to be typed unseen."""
+
+    text: str = field(default="", init=False, repr=False)
+    is_answered: trio.Event = field(factory=trio.Event, init=False)
+
+
+@contextmanager
+def _unseen(stream: BinaryIO) -> Iterator[None]:
+    """Have a terminal not show what is typed; other streams show nothing."""
+    if not stream.isatty():
+        yield
+        return
+    import termios  # noqa: PLC0415 # there is none on Windows
+
+    before = termios.tcgetattr(stream.fileno())
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(stream.fileno(), termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(stream.fileno(), termios.TCSADRAIN, before)
+
+
+@define(eq=False)
 class LineScreen:
     """A `Surface` of lines that come and lines that go.
 
@@ -52,6 +79,7 @@ class LineScreen:
     columns: int = UNBOUND
     _unread: set[str] = field(factory=set, init=False)
     _is_over: bool = field(default=False, init=False)
+    _question: "_Question | None" = field(default=None, init=False)
     _send: trio.MemorySendChannel[_Text] = field(init=False)
     _receive: trio.MemoryReceiveChannel[_Text] = field(init=False)
 
@@ -118,6 +146,15 @@ class LineScreen:
         """Show what could be typed."""
         self.tell(notice(text))
 
+    async def ask_unseen(self, what: str) -> Secret | None:
+        """Have the next line typed without its being shown; None if it is empty."""
+        question = self._question = _Question()
+        with _unseen(self._input()):
+            await self.show(notice(f"{what}; nobody sees it, an empty line gives up"))
+            await question.is_answered.wait()
+        self._question = None
+        return Secret(question.text) if question.text else None
+
     def edit(self, text: str) -> None:  # noqa: ARG002 # as every surface
         """Say that it can't be."""
         self.tell(notice("there is no editor in a terminal of lines"))
@@ -125,11 +162,22 @@ class LineScreen:
     # ------------------------------------------------------------ the two directions
 
     async def _read(self) -> None:
-        lines = Lines(self.stdin or _raw(sys.stdin.fileno(), "rb"))
+        lines = Lines(self._input())
         while (texts := await lines.read()) is not None:
             for text in texts:
-                self.take(text)
+                self._hear(text)
         self.press("/quit")
+
+    def _input(self) -> BinaryIO:
+        self.stdin = self.stdin or _raw(sys.stdin.fileno(), "rb")
+        return self.stdin
+
+    def _hear(self, text: str) -> None:
+        if self._question is None or self._question.is_answered.is_set():
+            self.take(text)
+        else:
+            self._question.text = text
+            self._question.is_answered.set()
 
     async def _write_all(self) -> None:
         stdout = self.stdout or _raw(sys.stdout.fileno(), "wb")

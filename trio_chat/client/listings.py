@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import tzinfo
 
+from trio_chat.client.clean import clean
 from trio_chat.client.commands import POINTER
+from trio_chat.client.deeds import local_minute
 from trio_chat.client.notices import in_place, join_lines, name_style, notice, shown_name
 from trio_chat.client.wording import Wording, one_line, said
 from trio_chat.client.wrap import Fragments, clip, wrap
-from trio_chat.messages import Event, Found, Hit
+from trio_chat.messages import DeviceInfo, Event, Found, Hit
 
 
 def hit_list(found: Found, words: str, wording: Wording, columns: int) -> Fragments:
@@ -29,6 +32,18 @@ def text_list(texts: Sequence[Event], columns: int) -> Fragments:
         return notice("there is no text here to refer to")
     lines = (f"{POINTER}{event.seq} {shown_name(event.by)}: {said(event)}" for event in texts)
     return [("notice", "\n".join(clip(line, columns) for line in lines))]
+
+
+def device_list(devices: Sequence[DeviceInfo], zone: tzinfo | None = None) -> Fragments:
+    """Where somebody is logged in, with numbers; `zone`: for times."""
+    lines = (_device_line(n, device, zone) for n, device in enumerate(devices, 1))
+    return notice("\n".join([*lines, "/revoke N logs one out"]))
+
+
+def _device_line(number: int, device: DeviceInfo, zone: tzinfo | None) -> str:
+    seen = "here" if device.here else f"seen {local_minute(device.since, zone)}"
+    this = ", this one" if device.this else ""
+    return f"{number} {clean(device.client or 'a program without a name')}, {seen}{this}"
 
 
 def plain_hit(hit: Hit, wording: Wording) -> str:

@@ -1,6 +1,6 @@
 """What the program itself has to say, as fragments. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from unicodedata import bidirectional
 from zlib import crc32
 
@@ -58,12 +58,16 @@ def refusal(error: ChatError, what: str = "") -> Fragments:
     return [("error", ": ".join(filter(None, [what, clean(str(error))])))]
 
 
-def member_list(room: str, names: Iterable[str], me: str) -> Fragments:
-    """Who is in a room."""
-    shown = sorted(map(shown_name, names))
-    start: Fragments = [("notice", f"{len(shown)} in {shown_room(room, me)}: ")]
-    for number, name in enumerate(shown):
-        start += [("notice", ", ")] * (number > 0) + [(name_style(name), name)]
+def member_list(
+    room: str, names: Iterable[str], me: str, moderators: Collection[str] = ()
+) -> Fragments:
+    """Who is in a room, and who of them looks after it."""
+    known = sorted(names, key=shown_name)
+    start: Fragments = [("notice", f"{len(known)} in {shown_room(room, me)}: ")]
+    for number, name in enumerate(known):
+        shown = shown_name(name)
+        start += [("notice", ", ")] * (number > 0) + [(name_style(shown), shown)]
+        start += [("notice", " (moderator)")] * (name in moderators)
     return start
 
 

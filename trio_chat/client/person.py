@@ -16,6 +16,7 @@ from trio_chat.client.chat import Chat
 from trio_chat.client.clean import clean
 from trio_chat.client.commands import (
     Answer,
+    ChangePassword,
     Command,
     Edit,
     EditLast,
@@ -24,18 +25,26 @@ from trio_chat.client.commands import (
     Exit,
     Go,
     GoToUnread,
+    Govern,
+    ListDevices,
+    Lock,
     PutSign,
     Quit,
+    Register,
+    ShowDeeds,
     ShowHelp,
     Talk,
     Tell,
+    ThrowOut,
     Wish,
 )
 from trio_chat.client.display import Display
 from trio_chat.client.errands import Errands
 from trio_chat.client.feed import Item
+from trio_chat.client.governing import Government
 from trio_chat.client.journal import Journal, Unsent
 from trio_chat.client.notices import help_text, notice, refusal, warning
+from trio_chat.client.ownership import Ownership
 from trio_chat.client.plain import race
 from trio_chat.client.reading import Reading
 from trio_chat.client.speech import Speech, messages, short, typed_as
@@ -93,6 +102,8 @@ class Person:
     journal: Journal
     display: Display = field(init=False)
     errands: Errands = field(init=False)
+    government: Government = field(init=False)
+    ownership: Ownership = field(init=False)
     reading: Reading = field(init=False)
     speech: Speech = field(init=False)
     _target: str | None = field(default=None, init=False)  # where the next text will belong
@@ -114,6 +125,8 @@ class Person:
             self.screen, self.journal, Buffers(attention), self.screen.make_view(me)
         )
         self.errands = Errands(self.chat, self.display, self.journal)
+        self.government = Government(self.chat, self.display)
+        self.ownership = Ownership(self.chat, self.display)
         self.speech = Speech(self.chat, self.screen, self.journal)
         self.reading = Reading(self.chat)
         self._know_welcome()
@@ -150,7 +163,7 @@ class Person:
     def take(self, line: str) -> bool:
         """Take a line that was typed; False if too many wait already."""
         is_taken = self.press(line)
-        if is_taken and line.strip():
+        if is_taken and line.strip() and commands.may_be_kept(line):
             self.journal.recall(line)
         return is_taken
 
@@ -407,6 +420,11 @@ class Person:
                 await self._do_here(command)
             case Talk() | Answer() | EditLast() | Tell() | Quit():
                 pass  # dealt with before they get here
+            case Govern() | Lock() | ShowDeeds():
+                room = self.errands.which(None, here or self.display.current)
+                await self.government.do(command, room)
+            case Register() | ChangePassword() | ListDevices() | ThrowOut():
+                await self.ownership.do(command)
             case errand:
                 await self.errands.do(errand, here)
 

@@ -19,6 +19,7 @@ import trio
 from attrs import define, field, frozen
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, get_app_session, run_in_terminal
+from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.formatted_text import FormattedText
@@ -40,6 +41,7 @@ from trio_chat.client.status import status_line
 from trio_chat.client.surface import Keys, complete_nothing, state_text, take_nothing
 from trio_chat.client.view import View
 from trio_chat.client.wrap import Fragments, clip, fit
+from trio_chat.secret import Secret
 
 STYLE = Style.from_dict(COLOURS)
 
@@ -84,6 +86,7 @@ class Screen:
     state: State = field(default=State.CONNECTED, init=False)
     lag: float | None = field(default=None, init=False)
     rooms: Fragments = field(factory=list, init=False)
+    question: "_Question | None" = field(default=None, init=False)
     _pending: tuple[_Pending, ...] = field(default=(), init=False)
     _session: PromptSession[str] = field(init=False)
     _token: trio.lowlevel.TrioToken = field(init=False)
@@ -200,6 +203,18 @@ class Screen:
         """Put a text into the prompt, unless something is typed there."""
         self.give_back(text)
 
+    async def ask_unseen(self, what: str) -> Secret | None:
+        """Have a secret typed into the prompt, which shows stars; None after Ctrl-C or an
+        empty line. What was half typed is there again afterwards."""
+        await self._is_up.wait()
+        question = _Question(what)
+        try:
+            if self._call_soon(self._put_question, question):
+                await question.is_answered.wait()
+        finally:
+            self._call_soon(self._end_question, question)
+        return question.answer
+
     def edit(self, text: str) -> None:
         """Let the person write in an editor, beginning with `text`; what comes of it stands
         in the prompt then."""
@@ -210,6 +225,9 @@ class Screen:
         above = [] if self._is_over else [*self._pending_lines(), *self._status()]
         is_away = self.state is State.RECONNECTING
         lost = [("class:lost", " (reconnecting)")] * is_away
+        if self.question is not None:
+            asked = f"{self.question.what} (nobody sees it; Ctrl-C gives up): "
+            return FormattedText([*above, ("class:prompt", asked)])
         room = ("class:prompt", self.room or "")
         return FormattedText([*above, room, *lost, ("class:prompt", "> ")])
 
@@ -316,6 +334,10 @@ class Screen:
             self._loop.call_later(SHOWN_AS_PENDING, self._refresh)
 
     def _give_back(self, text: str) -> None:
+        if self.question is not None:  # it is what is typed afterwards
+            before = self.question.before
+            self.question.before = before if before.text else Document(text)
+            return
         buffer = self._session.default_buffer
         if not buffer.text:
             buffer.insert_text(text)
@@ -335,15 +357,39 @@ class Screen:
         for drawing in held:
             self._draw_or_hold(drawing)
 
+    def _put_question(self, question: "_Question") -> None:
+        question.before = self._session.default_buffer.document
+        self._session.default_buffer.reset()
+        self.question = question
+        self._session.is_password = True
+        self._refresh()
+
+    def _end_question(self, question: "_Question", answer: Secret | None = None) -> None:
+        if self.question is not question:
+            return
+        self.question = None
+        self._session.is_password = False
+        self._session.default_buffer.reset(question.before)
+        question.answer = answer
+        self._token.run_sync_soon(question.is_answered.set)
+        self._refresh()
+
     def enter(self, event: KeyPressEvent) -> None:
         """The key Enter: the whole text, of however many lines, is one."""
         buffer = event.current_buffer
+        if self.question is not None:
+            self._end_question(self.question, Secret(buffer.text) if buffer.text else None)
+            return
         if self._ask(self.take, buffer.text):
             buffer.reset(append_to_history=bool(buffer.text.strip()))
             buffer.load_history_if_not_yet_loaded()
 
     def interrupt(self, _: KeyPressEvent) -> None:
-        """The key Ctrl-C: out of habit, and no reason to lose what is half typed."""
+        """The key Ctrl-C: out of habit, and no reason to lose what is half typed; but a
+        question need not be answered."""
+        if self.question is not None:
+            self._end_question(self.question)
+            return
         self._draw(notice(HINT))
 
     def command(self, line: str) -> Callable[[KeyPressEvent], None]:
@@ -393,6 +439,16 @@ def _classes(fragments: Fragments) -> list[tuple[str, str]]:
 
 
 @define(eq=False)
+class _Question:
+    """Something that is to be typed unseen; `before`: what was half typed."""
+
+    what: str
+    before: Document = field(factory=Document, init=False, repr=False)
+    answer: Secret | None = field(default=None, init=False)
+    is_answered: trio.Event = field(factory=trio.Event, init=False)
+
+
+@define(eq=False)
 class _Drawing:
     """Something that somebody waits to see drawn."""
 
@@ -425,14 +481,18 @@ def _prompt_height() -> Dimension:
 
 def _make_keys(screen: Screen) -> KeyBindings:
     keys = KeyBindings()
+    is_answering = Condition(lambda: screen.question is not None)
     is_typing = has_focus(DEFAULT_BUFFER)
+    is_talking = is_typing & ~is_answering
+    for key in ("up", "down", "c-p", "c-n", "c-r", "c-s", "tab"):
+        keys.add(key, filter=is_typing & is_answering)(_do_nothing)
     keys.add("enter", filter=is_typing)(screen.enter)
     keys.add("escape", "enter", filter=is_typing)(_break_line)
     keys.add("c-c", filter=is_typing)(screen.interrupt)
     keys.add("c-d", filter=is_typing & Condition(_is_empty))(screen.command("/quit"))
-    keys.add("tab", filter=is_typing)(screen.tab)
-    keys.add("c-x", "c-e", filter=is_typing & emacs_mode)(screen.open_editor)
-    keys.add("v", filter=is_typing & vi_navigation_mode)(screen.open_editor)
+    keys.add("tab", filter=is_talking)(screen.tab)
+    keys.add("c-x", "c-e", filter=is_talking & emacs_mode)(screen.open_editor)
+    keys.add("v", filter=is_talking & vi_navigation_mode)(screen.open_editor)
     if hasattr(signal, "SIGTSTP"):  # there is none on Windows
         keys.add("c-z", filter=is_typing)(screen.suspend)
     # In vi's keys Escape and a digit is something else.
@@ -445,6 +505,10 @@ def _make_keys(screen: Screen) -> KeyBindings:
 
 def _break_line(event: KeyPressEvent) -> None:
     event.current_buffer.insert_text("\n")
+
+
+def _do_nothing(_: KeyPressEvent) -> None:
+    """A key that would show, or keep, what is not to be seen."""
 
 
 def _is_empty() -> bool:

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, assert_never
 from trio_chat.client.lifeline import State
 from trio_chat.client.view import View
 from trio_chat.client.wrap import Fragments
+from trio_chat.secret import Secret
 
 Keys = Literal["emacs", "vi"]
 """Whose keys edit what is typed."""
@@ -81,6 +82,11 @@ class Surface(Protocol):
 
     def offer(self, text: str) -> None:
         """Put another text there, to go on with, or show it."""
+        ...
+
+    async def ask_unseen(self, what: str) -> Secret | None:
+        """Have a secret typed where nobody can read it; None if the person would rather not.
+        It is not among what was typed."""
         ...
 
     def edit(self, text: str) -> None:
