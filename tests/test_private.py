@@ -247,7 +247,7 @@ async def test_a_room_is_not_lost_that_is_joined_while_somebody_speaks_there(
         assert await next_text(alice) == ("bob", "three")
 
 
-async def test_an_old_kick_is_no_reason_to_go(server: RunningServer, dial: Dial) -> None:
+def test_an_old_kick_is_no_reason_to_go() -> None:
     """What is replayed has happened before one has come again."""
     feed = Feed()
     feed.follow("lobby", None)
