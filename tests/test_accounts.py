@@ -3,6 +3,7 @@
 Passwords are hashed for real, in a thread, so the clock is real, too.
 """
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -430,3 +431,44 @@ async def test_a_guest_who_is_remembered_is_not_the_holder_of_the_name(tmp_path:
             again = await dialler(server)()
             await again.tell(Hello("alice", token=token))
             assert await refused(again) == "password_needed"
+
+
+# ---------------------------------------------------------------- many who guess
+
+
+LOGINS = int(os.environ.get("LOGINS", "200"))
+"""Wrong passwords at once; `LOGINS=1000 pytest tests/test_accounts.py` is the whole form."""
+
+PING_WITHIN = 0.05
+"""Seconds that a ping may take meanwhile: the usual one, as one alone may have to wait for
+what else this machine does."""
+
+
+async def test_who_guesses_passwords_keeps_nobody_waiting() -> None:
+    settings = Settings(rate=0, per_address=0)
+    async with running_server(settings=settings) as server:
+        call = dialler(server)
+        alice, _ = await registered(call)
+        codes: list[str] = []
+
+        async def guess(number: int) -> None:
+            peer = await call()
+            await peer.tell(Hello(f"name{number}" if number % 2 else "alice", password=GUESS))
+            codes.append(await refused(peer))
+
+        took: list[float] = []
+        async with trio.open_nursery() as nursery:
+            for number in range(LOGINS):
+                nursery.start_soon(guess, number)
+            while len(codes) < LOGINS:
+                start = trio.current_time()
+                await alice.tell(Ping("p"))
+                await alice.hear(Pong)
+                took.append(trio.current_time() - start)
+        assert set(codes) == {"wrong_password", "try_later"}
+        assert sorted(took)[len(took) // 2] < PING_WITHIN
+        thief = await call()
+        await thief.tell(Hello("alice", password=PASSWORD))
+        assert await refused(thief) == "try_later", "that is why guessing is no use"
+        await alice.tell(Ping("p"))
+        await alice.hear(Pong)
