@@ -1,14 +1,19 @@
 """The server's log: one line each, whatever strangers send, and no secrets."""
 
+import contextvars
 import io
 import json
 import logging
+import os
+import re
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from trio_chat import logs
+from trio_chat.gate import link
 
 NASTY = [
     ("line end", "a\nb"),
@@ -143,6 +148,65 @@ def test_off_a_terminal_every_module_logs_json(log_stream: io.StringIO) -> None:
     logging.getLogger("trio_chat.session").debug("not this")
     for _ in range(3):
         logging.getLogger("trio.serve_listeners").error("accept returned %s", "EMFILE")
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     lines = [json.loads(line) for line in log_stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["closed", "accept returned EMFILE"]
     assert lines[0]["link"] == 7
+
+
+# ---------------------------------------------------------------- nobody waits for it
+
+
+def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "WAITING_LINES", 10)
+    may_write, lines = threading.Event(), list[str]()
+
+    def write(line: str) -> None:
+        may_write.wait()
+        lines.append(line)
+
+    handler = logs.Patient(write)
+    for number in range(100):
+        handler.handle(make_record(f"{number}"))
+    may_write.set()
+    handler.flush()
+    written = [line for line in lines if "lost" not in line]
+    assert 10 <= len(written) <= 11, "one may be on its way"
+    assert written == [f"{number}\n" for number in range(len(written))]
+    (complaint,) = (line for line in lines if "lost" in line)
+    assert "lines of this log are lost" in complaint
+
+
+def test_a_log_that_can_not_be_written_is_no_reason_to_wait_or_to_fail() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        handler = logs.Patient(logs.write_to(stream))
+        handler.handle(make_record())
+        handler.flush()  # or it would be written to what has the number of this file next
+
+
+def test_lines_are_whole_where_the_other_end_takes_little_at_a_time() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    text = "x" * 1_000_000
+    with os.fdopen(reader, "rb") as source, os.fdopen(writer, "w") as stream:
+        handler = logs.Patient(logs.write_to(stream))
+        handler.handle(make_record(text))
+        read = b""
+        while len(read) <= len(text):
+            read += source.read1()
+    assert read.decode() == f"{text}\n"
+
+
+def test_each_line_says_which_connection_it_is_about(formatter: logging.Formatter) -> None:
+    def about_five() -> str:
+        link.set(5)
+        return formatter.format(make_record())
+
+    line = contextvars.copy_context().run(about_five)
+    assert re.search(r"\blink\W+5\b", line)
+    assert "link" not in formatter.format(make_record())

@@ -9,7 +9,13 @@ Imported only by who serves: structlog takes its time.
 
 import logging
 import os
+import select
+import threading
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TextIO
 
 import structlog
@@ -23,10 +29,16 @@ from trio_chat.gate import link
 COMPLAIN_EVERY = 10.0
 """Seconds between two complaints that trio would repeat ten times a second."""
 
+WAITING_LINES = 10_000
+"""The most lines that wait to be written: some MB, a minute of a busy server."""
+
+FLUSH_WITHIN = 1.0
+"""Seconds that the last lines have to be written, at the end."""
+
 
 def configure(stream: TextIO) -> None:
-    """Log to `stream`, from the level INFO on."""
-    handler = logging.StreamHandler(stream)
+    """Log to `stream`, from the level INFO on. Nobody waits for it."""
+    handler = Patient(write_to(stream))
     handler.setFormatter(make_formatter(is_terminal=stream.isatty()))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -50,6 +62,75 @@ def _add_link(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict
     """Say which connection it is about, if it is one of those who serve it that log."""
     number = link.get()
     return event if number is None else {"link": number, **event}
+
+
+class Patient(logging.Handler):
+    """Has a thread of its own write the lines, so that nobody else waits where a terminal
+    was stopped with Ctrl-S, or a pipe is not emptied.
+
+    Beyond WAITING_LINES lines are lost, and counted.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+        # One that what is logged while it is in use, as by a finaliser, can't lock up.
+        self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
+        self._lost = 0
+        # A daemon: one that never comes to its end does not keep the process from its own.
+        threading.Thread(target=self._work, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have it written."""
+        if self._waiting.qsize() >= WAITING_LINES:
+            self._lost += 1
+            return
+        self._waiting.put(f"{self.format(record)}\n")
+
+    def flush(self) -> None:
+        """Wait until all is written, but not for long."""
+        is_written = threading.Event()
+        self._waiting.put(is_written)
+        is_written.wait(FLUSH_WITHIN)
+
+    def _work(self) -> None:
+        told = 0
+        while True:
+            item = self._waiting.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            self._write(item)
+            lost = self._lost
+            if lost > told:
+                self._write(f"{self.format(_complaint(lost - told))}\n")
+                told = lost
+
+
+def _complaint(lost: int) -> logging.LogRecord:
+    text = "lines of this log are lost: nobody read it"
+    fields = {"levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "lost": lost}
+    return logging.makeLogRecord({"name": __name__, **fields})
+
+
+def write_to(stream: TextIO) -> Callable[[str], object]:
+    """What writes to a stream, below its buffers: a thread that waits in there would hold a
+    lock that Python takes at its end."""
+    try:
+        number = stream.fileno()
+    except OSError:  # over memory
+        return stream.write
+    return partial(_write_all, number)
+
+
+def _write_all(number: int, text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
+    with suppress(OSError):  # nobody is there to read it any more
+        while data:
+            try:
+                data = data[os.write(number, data) :]
+            except BlockingIOError:  # others may have set it up like that
+                select.select([], [number], [])
 
 
 class Seldom(logging.Filter):

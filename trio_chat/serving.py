@@ -17,7 +17,7 @@ from attrs import evolve
 from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 
-from trio_chat import config
+from trio_chat import config, systemd
 from trio_chat.ages import Age, parse_age
 from trio_chat.client.address import DEFAULT_PORT, Address
 from trio_chat.config import (
@@ -39,14 +39,9 @@ from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
 from trio_chat.pacing import BURST, RATE
 from trio_chat.server import SPARE_FILES, Server
 from trio_chat.session import HELLO_BYTES, HELLO_LINES, HELLO_WITHIN, Settings
+from trio_chat.signals import ENDING, HANGUP, TASKS, end_at_once, heed, is_at_terminal
 
 Sync = Literal["full", "normal"]
-
-ENDING = (signal.SIGINT, signal.SIGTERM)
-"""The signals that end a server; a second one, at once."""
-
-HANGUP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
-"""The signal that has a certificate read anew. There is none on Windows."""
 
 LOOPBACK = ("127.0.0.1", "::1")
 """Where a server listens that only this machine reaches."""
@@ -267,45 +262,22 @@ async def _open_history(
 
 
 async def _serve_until_signalled(server: Server, host: str, port: int, place: str) -> None:
-    has_terminal = _is_at_terminal()
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(*ENDING, *HANGUP) as signals:
-            doorstep = await nursery.start(server.run, host, port)
-            addresses = [Address(*address) for address in doorstep.addresses]
-            _show_banner(addresses, place, server.tls)
-            log.info("listening", extra={"at": [str(address) for address in addresses]})
-            async for number in signals:
-                # One hang-up tells that the terminal is gone; any other wants a reload.
-                if number in HANGUP and not (has_terminal and not _is_at_terminal()):
-                    _reload(server.tls)
-                    continue
-                log.info("stopping", extra={"signal": signal.Signals(number).name})
-                break
-        for number in ENDING:
-            signal.signal(number, _end_at_once)
-        server.close()
-
-
-def _is_at_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def _reload(tls: Tls | None) -> None:
-    if tls is None:
-        log.info("nothing to reload: there is no certificate")
-        return
-    try:
-        tls.reload()
-    except SetupError as exc:
-        log.error("the certificate is still the old one", extra={"why": str(exc)})  # not a bug
-        return
-    log.info("reloaded the certificate", extra={"file": str(tls.certificate)})
-
-
-def _end_at_once(number: int, _frame: object) -> None:
-    """For the second signal. What is acknowledged is on the disk, so nothing is lost; an
-    exception would wait for every session's last second, and for the history's thread."""
-    os._exit(128 + number)
+    had_terminal = is_at_terminal()
+    async with trio.open_nursery() as watch:
+        watch.start_soon(systemd.keep_watch)
+        async with trio.open_nursery() as nursery:
+            with trio.open_signal_receiver(*ENDING, *HANGUP, *TASKS) as signals:
+                doorstep = await nursery.start(server.run, host, port)
+                addresses = [Address(*address) for address in doorstep.addresses]
+                _show_banner(addresses, place, server.tls)
+                log.info("listening", extra={"at": [str(address) for address in addresses]})
+                systemd.notify(systemd.READY)
+                await heed(signals, server.tls, had_terminal=had_terminal)
+            for number in ENDING:
+                signal.signal(number, end_at_once)
+            systemd.notify(systemd.STOPPING)
+            server.close()
+        watch.cancel_scope.cancel(reason="closed")
 
 
 def _show_banner(addresses: Sequence[Address], place: str, tls: Tls | None) -> None:
