@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from trio_chat import cli, config, upkeep
 from trio_chat.ages import parse_age
 from trio_chat.client.address import Address, parse_address
 from trio_chat.client.link import Link, dial_tcp
+from trio_chat.doors import certificate
 from trio_chat.doors.sites import Sites
 from trio_chat.errors import LinkLost, Refused, SetupError
 from trio_chat.history import archive, sqlite
@@ -312,6 +313,7 @@ def meaning(words: str) -> tuple[str | None, str, str | None]:
         ("backup", "FILE"),
         ("backup copy.db", "no history in"),
         ("doctor --port 0", "--port"),
+        ("doctor --tls-key key.pem", "--tls-cert"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -620,6 +622,23 @@ def test_what_is_set_for_serve_counts_for_who_looks_after_it(
     assert str(data) in capfd.readouterr().out
 
 
+def test_a_doctor_looks_at_the_certificate_that_serve_uses(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    take_in()
+    assert cli.run(["doctor", "--port", port]) == 0
+    assert "certificate" not in capfd.readouterr().out
+    assert cli.run(["doctor", "--port", port, "--tls"]) == 0
+    assert "tls.pem yet" in capfd.readouterr().out
+    certificate.ensure(home / "trio_chat" / config.CERTIFICATE_FILE)
+    assert cli.run(["doctor", "--port", port]) == 0
+    assert "our own" in capfd.readouterr().out
+    write_config(home, f'[serve]\ntls-cert = "{home}/no.pem"\ntls_key = "{home}/key.pem"\n')
+    assert cli.run(["doctor", "--port", port]) == 1
+    assert f"can't read the key {home}/key.pem" in capfd.readouterr().out
+
+
 class Terminal(io.StringIO):
     """What a terminal has been written."""
 
@@ -786,9 +805,10 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(*options: str) -> AsyncIterator[Running]:
-    """A server with its history in memory on a free port; killed at the end if need be."""
-    words = [*PROGRAM, "serve", "--no-history", "--port", "0", *options]
+async def serving(*options: str, within: Sequence[str] = ()) -> AsyncIterator[Running]:
+    """A server with its history in memory on a free port; killed at the end if need be.
+    `within`: what becomes that process, where it is to be in another world."""
+    words = [*within, *PROGRAM, "serve", "--no-history", "--port", "0", *options]
     process = await trio.lowlevel.open_process(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -5,17 +5,21 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trio
+import trustme
 
 from trio_chat import doctor
 from trio_chat.doctor import (
+    CertificateFiles,
     Finding,
     Level,
+    check_certificate,
     check_file,
     check_folder,
     check_open_files,
@@ -25,6 +29,8 @@ from trio_chat.doctor import (
     check_space,
     examine,
 )
+from trio_chat.doors import certificate
+from trio_chat.doors.tls import Tls
 from trio_chat.history.archive import import_lines
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.server import SPARE_FILES
@@ -58,7 +64,7 @@ def must_say(finding: Finding, level: Level, *words: str) -> None:
 
 async def examined(file: Path, port: int) -> list[Finding]:
     findings: list[Finding] = []
-    await examine(file, "127.0.0.1", port, findings.append)
+    await examine(file, None, "127.0.0.1", port, findings.append)
     return findings
 
 
@@ -232,6 +238,101 @@ async def test_a_port_that_can_not_be_had(
 
     monkeypatch.setattr(trio, "open_tcp_listeners", fail)
     must_say(await check_port("192.0.2.1", 80), PROBLEM, "192.0.2.1:80", advice)
+
+
+# ---------------------------------------------------------------- the certificate
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> CertificateFiles:
+    """What `serve --tls` has made."""
+    path = tmp_path / "tls.pem"
+    certificate.ensure(path)
+    return CertificateFiles(path, path, is_made=True)
+
+
+def signed(folder: Path, lasts: timedelta) -> CertificateFiles:
+    """What an authority has signed."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    ends = datetime.now(UTC) + lasts
+    issued = trustme.CA().issue_cert("chat.example.org", not_after=ends)
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    key.chmod(0o600)
+    return CertificateFiles(cert, key, is_made=False)
+
+
+async def looked_at(files: CertificateFiles, port: int | None = None) -> Finding:
+    return await check_certificate(files, "127.0.0.1", port or free_port())
+
+
+async def test_a_certificate_of_our_own(own: CertificateFiles) -> None:
+    pin = certificate.describe(own.certificate).pin
+    must_say(await looked_at(own), OK, "our own", pin)
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "words"),
+    [
+        (60, OK, ["lasts until", "an authority"]),
+        (22, OK, ["lasts until"]),
+        (20, WARNING, ["ends on", "SIGHUP"]),
+        (-1, PROBLEM, ["has ended on", "SIGHUP"]),
+    ],
+)
+async def test_how_long_a_certificate_lasts(
+    tmp_path: Path, days: int, level: Level, words: list[str]
+) -> None:
+    finding = await looked_at(signed(tmp_path, timedelta(days=days)))
+    day = datetime.now(UTC) + timedelta(days=days)
+    must_say(finding, level, f"{day:%Y-%m-%d}", "cert.pem", *words)
+
+
+async def test_one_of_our_own_that_ends_has_to_be_made_anew(
+    own: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "SOON", certificate.LIFETIME * 2)
+    must_say(await looked_at(own), WARNING, "ends on", f"remove {own.certificate}", "new link")
+
+
+async def test_one_that_is_not_there(own: CertificateFiles) -> None:
+    own.certificate.unlink()
+    must_say(await looked_at(own), WARNING, "no", "serve --tls makes it")
+    files = CertificateFiles(own.certificate, own.key, is_made=False)
+    must_say(await looked_at(files), PROBLEM, "can't read")
+
+
+async def test_a_key_that_others_can_read(tmp_path: Path) -> None:
+    files = signed(tmp_path, timedelta(days=60))
+    files.key.chmod(0o644)
+    must_say(await looked_at(files), PROBLEM, "others can read", f"chmod 600 {files.key}")
+
+
+async def test_a_key_of_another_certificate(tmp_path: Path, own: CertificateFiles) -> None:
+    files = signed(tmp_path, timedelta(days=60))
+    mixed = CertificateFiles(files.certificate, own.key, is_made=False)
+    must_say(await looked_at(mixed), PROBLEM, "not a certificate with its key")
+
+
+async def test_a_server_that_was_not_told_of_a_new_certificate(own: CertificateFiles) -> None:
+    tls = Tls(own.certificate, own.key)
+    async with running_server(tls=tls) as server:
+        must_say(await looked_at(own, server.port), OK, "our own")
+        own.certificate.write_bytes(certificate.make())
+        must_say(await looked_at(own, server.port), PROBLEM, "does not use", "SIGHUP")
+        tls.reload()
+        must_say(await looked_at(own, server.port), OK, "our own")
+    async with running_server() as server:
+        must_say(await looked_at(own, server.port), OK, "our own")
+
+
+async def test_the_certificate_is_one_of_the_things_that_are_looked_at(
+    file: Path, own: CertificateFiles
+) -> None:
+    findings: list[Finding] = []
+    await examine(file, own, "127.0.0.1", free_port(), findings.append)
+    assert [finding.matter for finding in findings].count("certificate") == 1
+    assert len(findings) == 8
 
 
 # ---------------------------------------------------------------- the system

@@ -42,7 +42,7 @@ Flag = Parameter(negative="", show_default=False)
 """An option that is there or not."""
 
 AS_FOR_SERVE: Mapping[Sequence[str], Sequence[str]] = {
-    ("doctor",): ("data", "host", "port"),
+    ("doctor",): ("data", "host", "port", "tls", "tls_cert", "tls_key"),
     ("backup",): ("data",),
     ("history", "export"): ("data",),
     ("history", "import"): ("data",),
@@ -271,5 +271,11 @@ def _lend(tables: dict[str, Any]) -> None:
             if not isinstance(table, dict):
                 break  # a mistake that is told when that command is run
         else:
-            lent = {name: serve[name] for name in names if name in serve}
-            table.update({**lent, **table})
+            own = set(map(_option, table))
+            lent = {name for name in serve if _option(name) in set(names) - own}
+            table.update((name, serve[name]) for name in lent)
+
+
+def _option(name: str) -> str:
+    """A name in the file, which may be written as on the command line."""
+    return name.replace("-", "_")

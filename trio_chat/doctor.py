@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -18,8 +19,11 @@ import trio
 from attrs import evolve, frozen
 
 from trio_chat.client.link import Link, dial_tcp
+from trio_chat.client.trust import dial
 from trio_chat.config import OPEN_FILES
-from trio_chat.errors import BY_CODE, ChatError, SetupError
+from trio_chat.doors.certificate import Description, describe
+from trio_chat.doors.tls import make_context
+from trio_chat.errors import BY_CODE, ChatError, ServerChanged, SetupError
 from trio_chat.history import archive
 from trio_chat.history.file import is_held
 from trio_chat.messages import Error, Ping
@@ -36,6 +40,10 @@ NO_SPACE = 2**24
 
 FEW_CONNECTIONS = 1000
 """A server that has fewer may be full one day."""
+
+SOON = timedelta(days=21)
+"""Before a certificate ends: those that are renewed by themselves are so a month before, so
+something is wrong with that."""
 
 ANSWER_WITHIN = 2.0
 """Seconds for whoever listens on a port to say what it is."""
@@ -59,6 +67,16 @@ class Finding:
     advice: str = ""
 
 
+@frozen
+class CertificateFiles:
+    """Where a server's certificate and its key are; one that `is_made` by `serve --tls`
+    need not be there yet."""
+
+    certificate: Path
+    key: Path
+    is_made: bool
+
+
 def ok(matter: str, text: str) -> Finding:
     """Nothing to do."""
     return Finding(Level.OK, matter, text)
@@ -75,9 +93,14 @@ def problem(matter: str, text: str, advice: str) -> Finding:
 
 
 async def examine(
-    file: Path, host: str, port: int, report: Callable[[Finding], object]
+    file: Path,
+    tls: CertificateFiles | None,
+    host: str,
+    port: int,
+    report: Callable[[Finding], object],
 ) -> None:
-    """Look at all that a server with the history `file` at `host` and `port` needs."""
+    """Look at all that a server with the history `file` at `host` and `port` needs; None:
+    it serves in plain text."""
     report(folder := check_folder(file))
     if folder.level is not Level.PROBLEM:
         report(check_privacy(file))
@@ -86,6 +109,8 @@ async def examine(
         report(check_server(file))
     report(check_space(file))
     report(await check_port(host, port))
+    if tls is not None:
+        report(await check_certificate(tls, host, port))
     report(check_open_files(hard_limit()))
 
 
@@ -219,6 +244,60 @@ async def _is_ours(host: str, port: int) -> bool:
         finally:
             await trio.aclose_forcefully(link.stream)
     return False
+
+
+# ---------------------------------------------------------------- the certificate
+
+
+async def check_certificate(tls: CertificateFiles, host: str, port: int) -> Finding:
+    """Can a server use its certificate, does it last, and is it the one that is in use?"""
+    found = _read_certificate(tls)
+    if isinstance(found, Finding):
+        return found
+    if await _is_another(found, host, port):
+        text = f"the server at {host}:{port} does not use {tls.certificate}"
+        return problem("certificate", text, "SIGHUP has it read its certificate anew")
+    return _check_end(found, tls.certificate)
+
+
+def _read_certificate(tls: CertificateFiles) -> Description | Finding:
+    if tls.is_made and not os.path.lexists(tls.certificate):
+        advice = "serve --tls makes it"
+        return warning("certificate", f"there is no {tls.certificate} yet", advice)
+    try:
+        make_context(tls.certificate, tls.key)
+        return describe(tls.certificate)
+    except SetupError as exc:
+        return Finding(Level.PROBLEM, "certificate", str(exc))
+
+
+async def _is_another(found: Description, host: str, port: int) -> bool:
+    """Does a server answer there that has another certificate?"""
+    with trio.move_on_after(ANSWER_WITHIN):
+        try:
+            await trio.aclose_forcefully(await dial(host, port, found.pin))
+        except ServerChanged:
+            return True
+        except ChatError:
+            return False
+    return False
+
+
+def _check_end(found: Description, file: Path) -> Finding:
+    left = found.ends - datetime.now(UTC)
+    advice = (
+        f"remove {file} and start serve --tls anew: it makes one with another pin, so send"
+        " the new link to everybody"
+        if found.is_own
+        else "see why it was not renewed; SIGHUP has the server read the new one"
+    )
+    day = f"{found.ends:%Y-%m-%d}"
+    if left <= timedelta():
+        return problem("certificate", f"{file} has ended on {day}", advice)
+    if left < SOON:
+        return warning("certificate", f"{file} ends on {day}", advice)
+    signer = f"our own, with the pin {found.pin}" if found.is_own else "signed by an authority"
+    return ok("certificate", f"{file} lasts until {day}, {signer}")
 
 
 # ---------------------------------------------------------------- the system

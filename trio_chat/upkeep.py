@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
 
 from attrs import define, field
 from cyclopts import App, Parameter
@@ -18,10 +18,13 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.clean import clean
-from trio_chat.config import HISTORY_FILE, HOST, PROGRAM
+from trio_chat.config import CERTIFICATE_FILE, HISTORY_FILE, HOST, PROGRAM, Flag
 from trio_chat.ending import write_out
 from trio_chat.errors import SetupError
 from trio_chat.names import parse_name
+
+if TYPE_CHECKING:
+    from trio_chat.doctor import CertificateFiles
 
 SHOW_EVERY = 0.1
 """Seconds between two looks at how far it is."""
@@ -163,6 +166,9 @@ async def doctor(
     data: Data = None,
     host: str = HOST,
     port: Annotated[int, Parameter(validator=Number(gte=1, lt=2**16))] = DEFAULT_PORT,
+    tls: Annotated[bool, Flag] = False,
+    tls_cert: Annotated[Path | None, Parameter(show_default=False)] = None,
+    tls_key: Annotated[Path | None, Parameter(show_default="the same file")] = None,
 ) -> int:
     """Look for what keeps a server from working, and say what to do.
 
@@ -177,9 +183,18 @@ async def doctor(
         The address that the server listens on, or will.
     port
         The port that the server listens on, or will.
+    tls
+        It encrypts, with the certificate in the data folder; if there is one, that
+        is looked at in any case.
+    tls_cert
+        The file with the certificate that it encrypts with.
+    tls_key
+        The file with the key of --tls-cert.
     """
     from trio_chat.doctor import Finding, Level, examine  # noqa: PLC0415 # sqlite3
 
+    file = _history_in(data)
+    files = _certificate_files(file, tls_cert, tls_key, is_wanted=tls)
     worst = 0
     line = _Line(sys.stderr)
 
@@ -192,9 +207,24 @@ async def doctor(
         print(clean(text), flush=True)
         line.show("looking on ...")
 
-    await examine(_history_in(data), host, port, show)
+    await examine(file, files, host, port, show)
     line.erase()
     return worst
+
+
+def _certificate_files(
+    history: Path, certificate: Path | None, key: Path | None, *, is_wanted: bool
+) -> "CertificateFiles | None":
+    from trio_chat.doctor import CertificateFiles  # noqa: PLC0415 # sqlite3
+
+    if certificate is not None:
+        return CertificateFiles(certificate, key or certificate, is_made=False)
+    if key is not None:
+        raise SetupError("--tls-key goes with a --tls-cert")
+    made = history.with_name(CERTIFICATE_FILE)
+    if is_wanted or os.path.lexists(made):
+        return CertificateFiles(made, made, is_made=True)
+    return None
 
 
 def _history_in(data: Path | None) -> Path:
