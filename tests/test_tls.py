@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -219,6 +220,29 @@ def test_what_a_system_allows_is_restricted() -> None:
     assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
+def test_whatever_the_system_allows_a_server_is_restricted(
+    monkeypatch: pytest.MonkeyPatch, pem: Path
+) -> None:
+    made = weaken(monkeypatch)
+    Tls(pem, pem)
+    assert [context.minimum_version for context in made] == [ssl.TLSVersion.TLSv1_2]
+
+
+def weaken(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
+    """As where the system's library allows old versions, which are here left to chance;
+    the contexts that are made from now on."""
+    made: list[ssl.SSLContext] = []
+
+    def make_weak(*args: Any, **options: Any) -> ssl.SSLContext:
+        made.append(make(*args, **options))
+        made[-1].minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        return made[-1]
+
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", make_weak)
+    return made
+
+
 # ---------------------------------------------------------------- those who stall
 
 
@@ -344,6 +368,18 @@ def test_our_own_certificate_is_private_and_made_once(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="can't write the certificate"):
         certificate.ensure(tmp_path / "missing" / "tls.pem")
+
+
+def test_no_half_of_a_certificate_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(SetupError, match="No space left"):
+        certificate.ensure(tmp_path / "tls.pem")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_an_authority_has_signed_is_not_its_own(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How a server proves which one it is. Over real sockets: that is where TLS is wanted."""
 
+import gc
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import trustme
 
 import trio_chat
 from tests.test_cli import home, only_line, run_in_thread
+from tests.test_tls import weaken
 from trio_chat import Untrusted
 from trio_chat.client.address import Address
 from trio_chat.client.chat import open_chat
@@ -103,6 +105,22 @@ async def test_who_hangs_up_before_it_has_said_who_it_is() -> None:
         with pytest.raises(LinkLost, match="hung up before"):
             await dial(HOST, listener.socket.getsockname()[1], tls=True)
         nursery.cancel_scope.cancel()
+
+
+async def test_whatever_the_system_allows_a_client_is_restricted(
+    server: RunningServer, pin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = weaken(monkeypatch)
+    await (await dial(server.host, server.port, pin)).aclose()
+    with pytest.raises(Untrusted):
+        await dial(server.host, server.port, tls=True)
+    assert [context.minimum_version for context in made] == [ssl.TLSVersion.TLSv1_2] * 2
+
+
+async def test_nothing_stays_open_to_who_is_refused(server: RunningServer) -> None:
+    with pytest.raises(ServerChanged):
+        await dial(server.host, server.port, OTHER_PIN)
+    gc.collect()  # a socket that was forgotten is a warning, and so an error
 
 
 # ---------------------------------------------------------------- authorities
@@ -230,6 +248,34 @@ async def test_a_new_one_is_taken_at_its_word_if_one_says_so_and_then_held_to_it
     await (await known.dial(address_of(server), trusts_new=True)).aclose()
     assert list(known.read().values()) == [pin]
     await (await known.dial(address_of(server))).aclose()
+
+
+async def test_each_is_noted_beside_the_others_however_its_host_is_written(
+    known: KnownServers, tmp_path: Path
+) -> None:
+    files = [own(tmp_path, name) for name in ("a.pem", "b.pem")]
+    async with (
+        running_server(tls=Tls(files[0], files[0])) as a,
+        running_server(tls=Tls(files[1], files[1])) as b,
+    ):
+        for server, file in zip((a, b), files, strict=True):
+            address = Address("LocalHost", server.port, is_secure=True, pin=pin_of(file))
+            await (await known.dial(address)).aclose()
+        for server in (a, b):
+            await (await known.dial(Address("LOCALHOST", server.port))).aclose()
+        assert known.read() == {
+            f"localhost:{server.port}": pin_of(file)
+            for server, file in zip((a, b), files, strict=True)
+        }
+
+
+async def test_one_that_can_not_be_noted_is_told(
+    server: RunningServer, known: KnownServers, pin: str
+) -> None:
+    """Or it would be taken at its word each time."""
+    known.path.parent.write_text("no folder")
+    with pytest.raises(SetupError, match="known_servers"):
+        await known.dial(address_of(server, pin))
 
 
 async def test_who_is_vouched_for_is_not_pinned(
