@@ -141,7 +141,7 @@ def test_a_client_that_asks_for_leave_gets_it() -> None:
     exchange, request = hear(head)
     assert request is None
     assert exchange.is_awaited
-    assert exchange.go_on() == b"HTTP/1.1 100 \r\n\r\n"
+    assert exchange.permit() == b"HTTP/1.1 100 \r\n\r\n"
     request = exchange.hear(b"hi")
     assert request is not None
     assert request.body == b"hi"

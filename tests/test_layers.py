@@ -34,6 +34,7 @@ LAYERS = [
     {"session"},
     {"doors", "doors.tongue", "doors.stream", "doors.http", "doors.certificate", "doors.tls"},
     {"doors.tcp", "doors.sites", "doors.assets", "doors.websocket", "doors.metrics"},
+    {"doors.script"},
     {"doors.web"},
     {"doors.front"},
     {"server"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from ipaddress import ip_network
+from typing import NoReturn
 
 import pytest
 import trio
@@ -99,7 +100,7 @@ async def test_what_happens_is_counted(server: RunningServer, dial: Dial) -> Non
     assert found["trio_chat_lag_seconds_sum"] == 0
 
 
-async def _never(*_: object) -> None:
+async def _never(*_: object) -> NoReturn:
     await trio.lowlevel.checkpoint()
     raise AssertionError
 
@@ -129,7 +130,7 @@ async def test_metrics_are_for_those_who_may_read_them(
     address: str, fields: bytes, status: int
 ) -> None:
     server = Server(MemoryHistory())
-    web = Web(House(_never, lambda: False, server.vitals), Sites(), SCRAPERS)
+    web = Web(House(_never, _never, lambda: False, server.vitals, Tally()), Sites(), SCRAPERS)
     ours, theirs = trio.testing.memory_stream_pair()
     await ours.send_eof()
     await web.answer(theirs, Arrival(address=address, heard=GET % (b"/metrics", fields)))

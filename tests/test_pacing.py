@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.pacing import BURST, RATE, Pace
+from trio_chat.pacing import BURST, KNOWN, RATE, Pace, Paces
 
 EPSILON = 1e-6
 
@@ -72,3 +72,27 @@ def test_who_keeps_to_the_rate_never_waits(
     slow = [pause + 1 / rate for pause in pauses]
     asked = [sum(slow[: index + 1]) for index in range(len(slow))]
     assert used(Pace(rate, burst), slow) == pytest.approx(asked)
+
+
+@given(PAUSES, st.sampled_from([0.5, 1.0, 10.0, 100.0]), st.integers(1, 10))
+def test_who_is_told_to_wait_has_taken_nothing(
+    pauses: list[float], rate: float, burst: int
+) -> None:
+    pace, now, came = Pace(rate, burst), 0.0, []
+    for pause in pauses:
+        now += pause
+        while wait := pace.try_to_take(now):
+            assert wait <= 1 / rate + EPSILON
+            assert pace.try_to_take(now) == wait
+            now += wait + EPSILON
+        came.append(now)
+    assert came == pytest.approx(used(Pace(rate, burst), pauses), abs=1e-3)
+
+
+def test_each_has_a_pace_of_its_own_and_only_the_last_are_known() -> None:
+    paces = Paces(rate=1, burst=1)
+    assert [paces.wait("a", 0.0), paces.wait("b", 0.0), paces.wait("a", 0.0)] == [0, 0, 1]
+    for who in range(KNOWN):
+        assert paces.wait(who, 0.0) == 0
+    assert paces.wait("a", 0.0) == 0, "long forgotten"
+    assert [paces.wait(who, 0.0) for who in (KNOWN - 1, 2)] == [1, 1]

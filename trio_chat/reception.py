@@ -5,7 +5,6 @@ answered others may have come and gone, so what was known before is looked at ag
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -27,11 +26,11 @@ from trio_chat.hashing import Hashing
 from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, Stay
 from trio_chat.messages import DeviceInfo, Hello, Register
 from trio_chat.names import Name, skeleton
-from trio_chat.pacing import Pace
+from trio_chat.pacing import BURST, RATE, Paces
 from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.secret import Secret
 from trio_chat.sequencer import Sequencer, Submission
-from trio_chat.tokens import find_bot
+from trio_chat.tokens import Scope, find_bot
 
 DEVICES_EACH = 20
 """The most devices that may come back to one account; beyond it the one is forgotten that
@@ -39,9 +38,6 @@ was not seen for the longest time."""
 
 REGISTERED_AN_HOUR, REGISTERED_AT_ONCE = 10, 10
 """The most accounts that are made from one address: a class that begins, and no more."""
-
-ORIGINS = 10_000
-"""The most addresses that are remembered for having made accounts."""
 
 ACCOUNTS = 100_000
 """The most accounts of a server: some 100 MB."""
@@ -56,13 +52,17 @@ log = logging.getLogger(__name__)
 
 @define(eq=False, repr=False)
 class Reception:
-    """Lets people in. `guests`: also those whose name is nobody's."""
+    """Lets people in. `guests`: also those whose name is nobody's. `visits`: how often a bot
+    may come for one request each."""
 
     hub: Hub
     sequencer: Sequencer
     guests: bool = True
+    visits: Paces = field(factory=lambda: Paces(RATE, BURST))
     hashing: Hashing = field(factory=Hashing)
-    _paces: OrderedDict[str, Pace] = field(factory=OrderedDict, init=False)
+    _registered: Paces = field(
+        factory=lambda: Paces(REGISTERED_AN_HOUR / 3600, REGISTERED_AT_ONCE), init=False
+    )
 
     async def prove(self, name: Name, hello: Hello, origin: str | None) -> Proof:
         """What somebody proves who says hello from an address.
@@ -93,6 +93,20 @@ class Reception:
                 raise
             return None
         return stay if stay is not None and stay.name == name else None
+
+    async def admit(self, token: str) -> Scope:
+        """What a bot may that comes for one request. It is counted by what it is, however
+        many tokens and connections it has.
+
+        Raises `WrongPassword`, `TryLater`, `NotStored`.
+        """
+        stay = await self.hub.recognise(token)
+        if stay is None or stay.scope is None:
+            raise WrongPassword("this is not, or not any more, the token of a bot")
+        wait = self.visits.wait(stay.identity, trio.current_time())
+        if wait > 0:
+            raise TryLater("you come too often; slow down", retry=wait)
+        return stay.scope
 
     async def _check(self, name: Name, password: Secret, origin: str | None) -> None:
         account = self._account(name)
@@ -142,12 +156,7 @@ class Reception:
             raise NotAllowed(f"there are {ACCOUNTS} accounts, which is the most")
         if origin is None:
             return
-        rate = REGISTERED_AN_HOUR / 3600
-        pace = self._paces.setdefault(origin, Pace(rate, REGISTERED_AT_ONCE))
-        self._paces.move_to_end(origin)
-        if len(self._paces) > ORIGINS:
-            self._paces.popitem(last=False)
-        wait = pace.take(trio.current_time()) - trio.current_time()
+        wait = self._registered.wait(origin, trio.current_time())
         if wait > 0:
             raise TryLater("too many names are registered from there", retry=wait)
 

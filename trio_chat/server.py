@@ -17,6 +17,7 @@ from trio_chat.gate import MOST, Gate
 from trio_chat.history import History
 from trio_chat.messages import Goodbye
 from trio_chat.outbox import Outbox
+from trio_chat.pacing import Paces
 from trio_chat.reception import Reception
 from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
@@ -87,8 +88,15 @@ class Server:
         self._gate = Gate(most, self.settings.per_address)
         self._hub = Hub(self.history)
         self._sequencer = Sequencer(self._hub, self.history)
-        self._reception = Reception(self._hub, self._sequencer, self.settings.guests)
-        house = House(self._converse, self._closing.is_set, self.vitals)
+        visits = Paces(self.settings.rate, self.settings.burst)
+        self._reception = Reception(self._hub, self._sequencer, self.settings.guests, visits)
+        house = House(
+            self._converse,
+            self._reception.admit,
+            self._closing.is_set,
+            self.vitals,
+            self._hub.tally,
+        )
         web = Web(house, self.sites, self.scrapers)
         self._front = Front(self._converse, web, self.tls)
 

@@ -49,12 +49,7 @@ class Codec(Generic[In, Out]):
 
         Raises `NotJson`, `UnknownType` or `BadFields`, and nothing else.
         """
-        try:
-            fields = orjson.loads(line)
-        except orjson.JSONDecodeError as exc:
-            raise NotJson(f"a line must be one JSON object in UTF-8: {exc}") from exc
-        if not isinstance(fields, dict):
-            raise NotJson("a line must be one JSON object")
+        fields = parse_object(line)
         cls = _find(self._classes, fields)
         try:
             message: In = _quick_builder(cls)(fields, cls)
@@ -72,6 +67,17 @@ class Codec(Generic[In, Out]):
             return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError as exc:
             raise BadFields(str(exc), _id_of(fields)) from exc
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The fields of the JSON object that stands there; raises `NotJson`."""
+    try:
+        fields = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise NotJson(f"a line must be one JSON object in UTF-8: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise NotJson("a line must be one JSON object")
+    return fields
 
 
 def tag(cls: type) -> str:

@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 import trio
 from attrs import define, evolve, field
 
+from trio_chat.doors.script import Converse
 from trio_chat.doors.stream import TcpStream, direct_read, direct_write
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.tongue import Tongue, tongue_of
-from trio_chat.doors.web import Converse, Web
+from trio_chat.doors.web import Web
 from trio_chat.errors import LinkLost, Refused, TlsRequired
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox

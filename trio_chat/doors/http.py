@@ -54,12 +54,13 @@ def guard_headers() -> list[tuple[bytes, bytes]]:
 @frozen
 class HttpRequest:
     """`path` is not unquoted; the names of `headers` are in lower case, and what comes
-    more than once is joined by commas; `raw`: target and headers as they came."""
+    more than once is joined by commas; `raw`: target and headers as they came. Of itself it
+    shows the method only: in all else may be a token."""
 
     method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    path: str = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     raw: h11.Request = field(repr=False)
     body: bytes = field(default=b"", repr=False)
 
@@ -130,7 +131,7 @@ class Exchange:
             case _:
                 raise NotServed(HTTPStatus.BAD_REQUEST, "no request")
 
-    def go_on(self) -> bytes:
+    def permit(self) -> bytes:
         """The leave to send the body."""
         status = HTTPStatus.CONTINUE
         response = h11.InformationalResponse(status_code=status, headers=[])
@@ -138,22 +139,29 @@ class Exchange:
 
     def encode(self, response: HttpResponse) -> bytes:
         """The bytes of the response; there is one."""
-        fields = {
-            "Content-Type": response.kind,
-            "Content-Length": str(len(response.body)),
-            "Connection": "close",
-            **response.headers,
-        }
+        size = {"Content-Length": str(len(response.body))}
+        head = self.begin(evolve(response, headers=size | dict(response.headers)))
+        is_wanted = self._request is None or self._request.method != "HEAD"
+        return head + (self.go_on(response.body) if is_wanted else b"") + self.finish()
+
+    def begin(self, response: HttpResponse) -> bytes:
+        """The head of a response whose body comes bit by bit."""
+        fields = {"Content-Type": response.kind, "Connection": "close", **response.headers}
         own = [(name.encode(), value.encode()) for name, value in fields.items()]
         head = h11.Response(
             status_code=response.status,
             reason=response.status.phrase.encode(),
             headers=guard_headers() + own,
         )
-        sent: list[h11.Event] = [head, h11.EndOfMessage()]
-        if self._request is None or self._request.method != "HEAD":
-            sent.insert(1, h11.Data(data=response.body))
-        return b"".join(self._connection.send(event) or b"" for event in sent)
+        return self._connection.send(head) or b""
+
+    def go_on(self, data: bytes) -> bytes:
+        """More of the body."""
+        return self._connection.send(h11.Data(data=data)) or b"" if data else b""
+
+    def finish(self) -> bytes:
+        """The end of the body: without it, it was cut off."""
+        return self._connection.send(h11.EndOfMessage()) or b""
 
 
 def _read_head(head: h11.Request) -> HttpRequest:

@@ -3,23 +3,33 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import unquote
 
 import trio
 from attrs import define, evolve, field, frozen
 
 from trio_chat.doors.assets import Asset, give, load_assets
 from trio_chat.doors.http import Exchange, HttpRequest, HttpResponse, NotServed
+from trio_chat.doors.script import (
+    Converse,
+    Visit,
+    as_response,
+    give_events,
+    read_join,
+    read_say,
+    require_room,
+    say,
+)
 from trio_chat.doors.sites import Sites
 from trio_chat.doors.stream import direct_write
 from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
-from trio_chat.errors import LinkLost
+from trio_chat.errors import LinkLost, Refused, WireError
 from trio_chat.gate import plain_address
+from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
 from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, STUCK, Arrival, hang_up
-from trio_chat.tally import Vitals
-
-Converse = Callable[[trio.abc.Stream, Outbox, Arrival], Awaitable[None]]
-"""Serves a connection that carries messages to its end; must not raise."""
+from trio_chat.tally import Tally, Vitals
+from trio_chat.tokens import Scope
 
 LOOK = ("GET", "HEAD")
 """The methods that change nothing."""
@@ -33,11 +43,14 @@ Network = IPv4Network | IPv6Network
 
 @frozen
 class House:
-    """What a server shows to those who ask over HTTP. `is_draining`: is it closing?"""
+    """What a server does for those who ask over HTTP. `admit`: what a bot's token is good
+    for, if it may come now. `is_draining`: is it closing?"""
 
     converse: Converse
+    admit: Callable[[str], Awaitable[Scope]]
     is_draining: Callable[[], bool]
     vitals: Callable[[], Vitals]
+    tally: Tally
 
 
 @define(eq=False)
@@ -55,20 +68,48 @@ class Web:
         try:
             request = await _hear(stream, exchange, arrival)
             self.sites.check(request)
-            if request.path == "/ws":
-                await self._open_websocket(stream, exchange, request, arrival)
-                return
-            response = self._respond(request, arrival)
+            visit = Visit(stream, exchange, request, evolve(arrival, heard=b""))
+            response = await self._serve(visit)
         except NotServed as no:
             response = no.response
+        except (WireError, Refused) as refusal:
+            self.house.tally.refusals[refusal.code] += 1
+            response = as_response(Error(refusal.code, str(refusal), retry=refusal.retry))
         except LinkLost:
             return
-        await _tell(stream, exchange.encode(response))
+        if response is not None:
+            await _tell(stream, exchange.encode(response))
+
+    async def _serve(self, visit: Visit) -> HttpResponse | None:
+        """The response; None if it has been given. Raises `NotServed`, `Refused`,
+        `WireError`."""
+        request = visit.request
+        match request.path.split("/")[1:]:
+            case ["ws"]:
+                await self._open_websocket(visit)
+                return None
+            case ["hooks", token]:
+                _require(request, "POST")
+                return await self._heed_hook(visit, unquote(token))
+            case ["rooms", room, "events"]:
+                _require(request, "GET")
+                await self._give_events(visit, unquote(room))
+                return None
+            case _:
+                return self._respond(request, visit.arrival)
+
+    async def _heed_hook(self, visit: Visit, token: str) -> HttpResponse:
+        said = read_say(visit.request, await self.house.admit(token))
+        return await say(self.house.converse, visit.arrival, token, said)
+
+    async def _give_events(self, visit: Visit, room: str) -> None:
+        token = _token(visit.request)
+        require_room(await self.house.admit(token), room)
+        join = read_join(visit.request, room)
+        await give_events(self.house.converse, visit, token, join)
 
     def _respond(self, request: HttpRequest, arrival: Arrival) -> HttpResponse:
-        if request.method not in LOOK:
-            allowed = ", ".join(LOOK)
-            raise NotServed(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
+        _require(request, *LOOK)
         if asset := self._assets.get(request.path):
             return give(asset, request)
         if request.path == "/healthz":
@@ -96,22 +137,27 @@ class Web:
         ip = plain_address(ip_address(address))
         return ip.is_loopback or any(ip in network for network in self.scrapers)
 
-    async def _open_websocket(
-        self,
-        stream: trio.abc.Stream,
-        exchange: Exchange,
-        request: HttpRequest,
-        arrival: Arrival,
-    ) -> None:
-        accepted, connection = shake_hands(request)
-        if not await _send(stream, accepted):
+    async def _open_websocket(self, visit: Visit) -> None:
+        accepted, connection = shake_hands(visit.request)
+        if not await _send(visit.stream, accepted):
             return
-        outbox = Outbox(direct_write(stream), text_frames)
+        outbox = Outbox(direct_write(visit.stream), text_frames)
         frames = Frames(connection)
-        lines = frames.feed(exchange.trailing)
-        await self.house.converse(
-            FrameStream(stream, outbox, frames), outbox, evolve(arrival, heard=lines)
-        )
+        lines = frames.feed(visit.exchange.trailing)
+        stream = FrameStream(visit.stream, outbox, frames)
+        await self.house.converse(stream, outbox, evolve(visit.arrival, heard=lines))
+
+
+def _token(request: HttpRequest) -> str:
+    """What a program proves itself with."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _require(request: HttpRequest, *methods: str) -> None:
+    if request.method not in methods:
+        allowed = ", ".join(methods)
+        raise NotServed(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
 
 
 async def _hear(stream: trio.abc.Stream, exchange: Exchange, arrival: Arrival) -> HttpRequest:
@@ -120,7 +166,7 @@ async def _hear(stream: trio.abc.Stream, exchange: Exchange, arrival: Arrival) -
         request = exchange.hear(arrival.heard)
         while request is None:
             if exchange.is_awaited:
-                await _send(stream, exchange.go_on())
+                await _send(stream, exchange.permit())
             request = exchange.hear(await _receive(stream))
         return request
     raise NotServed(HTTPStatus.REQUEST_TIMEOUT, f"no request within {HELLO_WITHIN:.0f} s")
