@@ -19,6 +19,8 @@ import trio
 import trio_chat
 from tests.test_pty import PROGRAM
 from tests.test_secrets import Left, home, serving
+from trio_chat.config import CERTIFICATE_FILE
+from trio_chat.doors import certificate
 
 __all__ = ["home"]  # a fixture: all that is written is in a folder of the test
 
@@ -116,6 +118,28 @@ async def test_what_follows_is_told_at_once_and_let_go_in_time(home: Path) -> No
             assert await server.wait() == 0
             assert trio.current_time() - before < 5
             assert await follower.wait() == 0, "it was not cut off"
+
+
+def link_of(pem: Path, port: str) -> str:
+    return f"trio-chat://localhost:{port}#{certificate.describe(pem).pin}"
+
+
+async def test_all_of_it_goes_through_tls(home: Path) -> None:
+    """A browser that was given http:// comes to the page, but a hook is not followed there."""
+    token = await make_bot("--room", "ops")
+    async with serving(home / "log", "--tls") as (_, address):
+        (pem,) = home.rglob(CERTIFICATE_FILE)
+        port = address.rpartition(":")[2]
+        trusting = ["--cacert", str(pem), "--location"]
+        async with trio_chat.connect(link_of(pem, port), name="alice") as alice:
+            await alice.join("ops")
+        for scheme in ("http", "https"):
+            assert b"<!doctype html>" in await curl(f"{scheme}://localhost:{port}/", *trusting)
+        said = ["-d", "hi", *trusting]
+        assert b'"ack"' in await curl(f"https://localhost:{port}/hooks/{token}", *said)
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            await curl(f"http://localhost:{port}/hooks/{token}", *said)
+        assert b'"tls_required"' in refused.value.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

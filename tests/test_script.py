@@ -14,6 +14,7 @@ from tests.test_web import Answered, ask
 from trio_chat.charter import Identity
 from trio_chat.doors.http import BODY_BYTES, GUARDS
 from trio_chat.doors.script import BEAT, EPOCH, JOINED, STATUS
+from trio_chat.doors.tls import Tls
 from trio_chat.errors import BY_CODE
 from trio_chat.history import Account, DeviceId, Registered, Stay, Token
 from trio_chat.history.memory import MemoryHistory
@@ -47,11 +48,13 @@ class Bots(MemoryHistory):
 
 
 @asynccontextmanager
-async def open_house(settings: Settings | None = None) -> AsyncIterator[RunningServer]:
+async def open_house(
+    settings: Settings | None = None, tls: Tls | None = None
+) -> AsyncIterator[RunningServer]:
     history = Bots()
     account = Account(Identity(7), Name("ci"), skeleton(Name("ci")), None)
     await history.append([], [Registered(account)])
-    async with running_server(history=history, settings=settings) as server:
+    async with running_server(history=history, settings=settings, tls=tls) as server:
         yield server
 
 
@@ -69,12 +72,16 @@ async def alice(house: RunningServer) -> Peer:
     return alice
 
 
+def posting(body: bytes, path: str = f"/hooks/{CI}", **fields: str) -> bytes:
+    named = {"Host": "localhost", "Content-Length": str(len(body)), **fields}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
 async def post(
     house: RunningServer, body: bytes, path: str = f"/hooks/{CI}", **fields: str
 ) -> Answered:
-    named = {"Host": "localhost", "Content-Length": str(len(body)), **fields}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
-    return await ask(house, f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    return await ask(house, posting(body, path, **fields))
 
 
 def code(answered: Answered) -> str:

@@ -48,11 +48,11 @@ class Left:
 
 
 @asynccontextmanager
-async def serving(log: Path) -> AsyncIterator[tuple[trio.Process, str]]:
+async def serving(log: Path, *options: str) -> AsyncIterator[tuple[trio.Process, str]]:
     """A server in a process of its own, and its address."""
     with log.open("wb") as errors:
         process = await trio.lowlevel.open_process(
-            [*PROGRAM, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=errors
+            [*PROGRAM, "serve", "--port", "0", *options], stdout=subprocess.PIPE, stderr=errors
         )
     try:
         assert process.stdout is not None

@@ -53,14 +53,16 @@ class Answered:
     body: bytes
 
 
-async def ask(server: RunningServer, data: bytes) -> Answered:
+async def ask(
+    server: RunningServer, data: bytes, over: trio.abc.Stream | None = None
+) -> Answered:
     """Send a request, whatever it is; the response, after which the connection has ended."""
     client = h11.Connection(h11.CLIENT)
     client.send(
         h11.Request(method=data.partition(b" ")[0], target="/", headers=[("Host", "h")])
     )
     client.send(h11.EndOfMessage())
-    async with await server.dial() as stream:
+    async with over or await server.dial() as stream:
         await stream.send_all(data)
         while chunk := await stream.receive_some():
             client.receive_data(bytes(chunk))
@@ -213,12 +215,16 @@ class WebPeer:
 
 @asynccontextmanager
 async def web_peer(
-    server: RunningServer, stream: trio.abc.Stream | None = None
+    server: RunningServer,
+    stream: trio.abc.Stream | None = None,
+    host: str = "localhost:8765",
+    origin: str | None = None,
 ) -> AsyncIterator[WebPeer]:
     stream = stream or await server.dial()
     async with trio.open_nursery() as nursery:
         made: Any = stream  # any will do, whatever the library's types say
-        socket = await wrap_client_stream(nursery, made, "localhost:8765", "/ws")
+        headers = [] if origin is None else [(b"Origin", origin.encode())]
+        socket = await wrap_client_stream(nursery, made, host, "/ws", extra_headers=headers)
         yield WebPeer(socket)
         nursery.cancel_scope.cancel()
     await trio.aclose_forcefully(stream)

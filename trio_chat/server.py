@@ -97,8 +97,13 @@ class Server:
             self.vitals,
             self._hub.tally,
         )
-        web = Web(house, self.sites, self.scrapers)
+        web = Web(house, self._own_sites(), self.scrapers)
         self._front = Front(self._converse, web, self.tls)
+
+    def _own_sites(self) -> Sites:
+        """Also the names that the certificate is for, whenever it was read last."""
+        tls = self.tls
+        return self.sites if tls is None else evolve(self.sites, certified=lambda: tls.hosts)
 
     def close(self) -> None:
         """Begin to close: nobody new comes in, whoever is there hears a goodbye."""

@@ -179,8 +179,9 @@ async def serve(
         Serve others than this machine without encryption: what they say, and
         their tokens, can be read on the way.
     allow_origin
-        Where browsers find the page if not at this machine's own address or name, as in
-        https://chat.example.org; may be given more than once.
+        Where browsers find the page if not at this machine's own address or name, or
+        at one that its certificate is for, as in https://chat.example.org; may be given
+        more than once.
     metrics_host
         An address or network that may read /metrics, too, as in 10.0.0.0/24.
     """

@@ -34,11 +34,13 @@ NAME = "trio_chat"
 @frozen
 class Description:
     """What there is to know about a certificate. `is_own`: its holder has signed it, so
-    nothing but its pin tells that it is the right one."""
+    nothing but its pin tells that it is the right one. `hosts`: the names of hosts that it is
+    for, of which one may begin with `*.`, for any name in that place."""
 
     pin: str
     is_own: bool
     ends: datetime
+    hosts: frozenset[str]
 
 
 def describe(path: Path) -> Description:
@@ -50,7 +52,22 @@ def describe(path: Path) -> Description:
         pin_of(certificate.public_bytes(Encoding.DER)),
         certificate.issuer == certificate.subject,
         certificate.not_valid_after_utc,
+        _hosts(certificate),
     )
+
+
+def _hosts(certificate: "Certificate") -> frozenset[str]:
+    from cryptography.x509 import (  # noqa: PLC0415
+        DNSName,
+        ExtensionNotFound,
+        SubjectAlternativeName,
+    )
+
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except ExtensionNotFound:
+        return frozenset()
+    return frozenset(name.lower() for name in names.get_values_for_type(DNSName))
 
 
 def _load(path: Path) -> "Certificate":

@@ -29,7 +29,7 @@ class Front:
     Its clock runs from when it was made: the session goes on with it, so that a hello is
     due as soon as if nobody had looked at the first bytes, nor shaken hands.
 
-    `tls`: encrypts everything; whoever comes without is refused.
+    `tls`: encrypts everything; whoever comes without is refused, and a browser sent on.
     """
 
     converse: Converse
@@ -50,6 +50,9 @@ class Front:
         arrival = Arrival(trio.current_time(), address_of(stream))
         tongue, heard = await self._hear_first(stream, arrival)
         if self.tls is not None:
+            if tongue is Tongue.HTTP:
+                await self.web.send_on(stream, evolve(arrival, heard=heard))
+                return
             if tongue is not Tongue.TLS:
                 raise TlsRequired("this server has to be spoken to through TLS")
             stream = await self._secure(self.tls, stream, arrival, heard)

@@ -6,7 +6,7 @@ to the browser, his page and this server are one site then, and only `Host` tell
 """
 
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import NewType
@@ -43,10 +43,12 @@ def parse_origin(text: str) -> Origin:
 @frozen
 class Sites:
     """`origins`: what the operator allows, such as https://chat.example.org. `names`: what
-    this machine calls itself; a name that others own is not among them."""
+    this machine calls itself; a name that others own is not among them. `certified`: the
+    names that its certificate is for now, as they stand there."""
 
     origins: Collection[Origin] = ()
     names: Collection[str] = field(factory=machine_names)
+    certified: Callable[[], Collection[str]] = tuple
 
     def check(self, request: HttpRequest) -> None:
         """Raises `NotServed` for what a page of somebody else has a browser ask."""
@@ -67,7 +69,12 @@ class Sites:
         if name is None:
             return False
         is_ours = name in self.names or name.endswith(".localhost") or _is_address(name)
-        return is_ours or name in map(_host_name, map(_place, self.origins))
+        is_known = is_ours or self._is_certified(name)
+        return is_known or name in map(_host_name, map(_place, self.origins))
+
+    def _is_certified(self, name: str) -> bool:
+        known, parent = self.certified(), name.partition(".")[2]
+        return name in known or f"*.{parent}" in known
 
     def _allows(self, origin: str, host: str | None) -> bool:
         is_web = origin.startswith(("http://", "https://"))

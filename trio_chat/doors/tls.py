@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
+from trio_chat.doors.certificate import describe
 from trio_chat.errors import SetupError
 from trio_chat.tls import TlsStream, restrict
 
@@ -19,11 +20,12 @@ class Tls:
     """Encrypts what comes in.
 
     `certificate`, `key`: files in PEM, which may be one. They are read when this is made,
-    and whenever it is said. Raises `SetupError`.
+    and whenever it is said. Raises `SetupError`. `hosts`: the names that it is for.
     """
 
     certificate: Path
     key: Path
+    hosts: frozenset[str] = field(init=False)
     _context: ssl.SSLContext = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -33,6 +35,7 @@ class Tls:
         """Read the files anew, for whoever comes from now on. Raises `SetupError`, and goes
         on with what there was."""
         self._context = make_context(self.certificate, self.key)
+        self.hosts = describe(self.certificate).hosts
 
     async def secure(self, stream: trio.abc.Stream, heard: bytes = b"") -> TlsStream:
         """What `stream` carries, of which `heard` was read already. Raises `LinkLost`.

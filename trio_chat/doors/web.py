@@ -20,10 +20,10 @@ from trio_chat.doors.script import (
     require_room,
     say,
 )
-from trio_chat.doors.sites import Sites
+from trio_chat.doors.sites import Sites, parse_origin
 from trio_chat.doors.stream import direct_write
 from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
-from trio_chat.errors import LinkLost, Refused, WireError
+from trio_chat.errors import LinkLost, Refused, TlsRequired, WireError
 from trio_chat.gate import plain_address
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
@@ -31,9 +31,11 @@ from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, STUCK, Ar
 from trio_chat.tally import Tally, Vitals
 from trio_chat.tokens import Scope
 
+Serve = Callable[[Visit], Awaitable[HttpResponse | None]]
+"""Gives the response; None if it has been given. Raises `NotServed`, `Refused`, `WireError`."""
+
 LOOK = ("GET", "HEAD")
 """The methods that change nothing."""
-
 
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 """What a proxy adds: who asks is not the one that is connected."""
@@ -64,12 +66,18 @@ class Web:
 
     async def answer(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
         """Serve a connection that carries a request."""
+        await self._exchange(stream, arrival, self._serve)
+
+    async def send_on(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
+        """Answer a request that came without TLS where everything has to be encrypted."""
+        await self._exchange(stream, arrival, _send_on)
+
+    async def _exchange(self, stream: trio.abc.Stream, arrival: Arrival, serve: Serve) -> None:
         exchange = Exchange()
         try:
             request = await _hear(stream, exchange, arrival)
             self.sites.check(request)
-            visit = Visit(stream, exchange, request, evolve(arrival, heard=b""))
-            response = await self._serve(visit)
+            response = await serve(Visit(stream, exchange, request, evolve(arrival, heard=b"")))
         except NotServed as no:
             response = no.response
         except (WireError, Refused) as refusal:
@@ -81,8 +89,6 @@ class Web:
             await _tell(stream, exchange.encode(response))
 
     async def _serve(self, visit: Visit) -> HttpResponse | None:
-        """The response; None if it has been given. Raises `NotServed`, `Refused`,
-        `WireError`."""
         request = visit.request
         match request.path.split("/")[1:]:
             case ["ws"]:
@@ -146,6 +152,25 @@ class Web:
         lines = frames.feed(visit.exchange.trailing)
         stream = FrameStream(visit.stream, outbox, frames)
         await self.house.converse(stream, outbox, evolve(visit.arrival, heard=lines))
+
+
+async def _send_on(visit: Visit) -> HttpResponse:
+    """To the same place through TLS. Not with a token: it could be read on the way, and
+    whoever sent it would never notice."""
+    await trio.lowlevel.checkpoint()
+    request = visit.request
+    is_secret = "authorization" in request.headers or request.path.startswith("/hooks/")
+    if request.method not in LOOK or is_secret or "host" not in request.headers:
+        raise TlsRequired("this server has to be spoken to through TLS, at https://")
+    # As it is written by us: who reads it may have other rules for what is a host.
+    place = parse_origin(f"https://{request.headers['host']}")
+    target = request.raw.target.decode("ascii")
+    location = f"{place}{target if target.startswith('/') else '/'}"
+    return HttpResponse(
+        HTTPStatus.PERMANENT_REDIRECT,
+        f"{location}\n".encode(),
+        headers={"Location": location, "Cache-Control": "no-store"},  # TLS may be turned off
+    )
 
 
 def _token(request: HttpRequest) -> str:
