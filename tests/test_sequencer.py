@@ -341,6 +341,35 @@ async def test_what_is_edited_and_deleted_in_one_batch_leaves_no_text(house: Hou
     assert not any(word in lines for word in (b"first", b"second", b"third", b"fourth"))
 
 
+async def test_a_say_right_after_another_is_looked_at_as_closely(house: House) -> None:
+    """It takes a shorter way, if there is nothing about it to be looked at."""
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"), Say("lobby", "zero", "0"))
+    await house.heard(alice)
+    await house.post(
+        alice,
+        Say("lobby", "one", "1"),
+        Say("lobby", "two", "2"),
+        Say("lobby", "two", "2"),
+        Say("lobby", "zero", "0"),
+        Say("lobby", "well", "3", reply_to=99),
+        Say("lobby", "x" * 16_385, "4"),
+        Say("lobby", "no id"),
+        Leave("lobby"),
+        Say("lobby", "gone", "5"),
+    )
+    replies = await house.heard(alice)
+    acks = [(a.id, a.seq, a.again) for a in replies if isinstance(a, Ack)]
+    assert acks[:2] == [("1", 3, False), ("2", 4, False)]
+    assert acks[2:4] == [("2", 4, True), ("0", 2, True)]
+    assert [(e.id, e.code) for e in replies if isinstance(e, Error)] == [
+        ("3", "no_such_event"),
+        ("4", "text_too_long"),
+        ("5", "not_in_room"),
+    ]
+    assert seqs(replies) == [3, 4, 5, 6]
+
+
 async def test_an_id_of_another_one_of_the_same_name_is_no_resend(house: House) -> None:
     alice, bob = house.enter("alice"), house.enter("bob")
     await house.post(alice, Join("lobby"), Say("@bob", "secret", "1"), Say("lobby", "hi", "2"))

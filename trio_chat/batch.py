@@ -82,7 +82,7 @@ class Batch:
     _joined: dict[tuple[Device, bool], int] = field(factory=dict, init=False)  # its rooms
     _said: dict[Key, Place] = field(factory=dict, init=False)
     _revisions: Revisions = field(init=False)
-    _said_from: dict[tuple[Device, str], tuple[RoomDraft, rules.Standing]] = field(
+    _said_from: dict[tuple[Device, str], RoomDraft] = field(
         factory=dict, init=False
     )  # since the last post of another kind
     _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
@@ -97,6 +97,8 @@ class Batch:
             return  # it can't be told any more; what it did not hear of did not happen
         if not isinstance(post, Say):
             self._said_from.clear()
+        elif self._say_on(device, post):
+            return
         try:
             if not self._let_back(device, post):
                 self._decide(device, post)
@@ -167,8 +169,6 @@ class Batch:
             if place is not None:
                 self._ack(device, post, place, again=True)
                 return
-        if isinstance(post, Say) and self._say_on(device, post):
-            return
         draft = self._find(member, post.room)
         if device.scope is not None and (verb := rules.verb_of(post)) is not None:
             device.require(verb, draft.room.name)
@@ -187,17 +187,24 @@ class Batch:
             self.changes += amended.changes
         self._carry(draft, device, post, target, seq)
         self._ack(device, post, Place(draft.room.name, seq), again=logged is None)
-        if isinstance(post, Say) and not draft.room.is_private:
-            self._said_from[device, post.room] = draft, standing
+        if isinstance(post, Say):
+            self._said_from[device, draft.room.name] = draft
 
     def _say_on(self, device: Device, say: Say) -> bool:
-        """Say something in a room where the same device has just said something. Nothing has
-        changed since where it stands: 8 µs instead of 12, if many come at once."""
-        if say.reply_to is not None or (device, say.room) not in self._said_from:
+        """Say something in a room where the same device has just said something: nothing has
+        changed since where it stands. 11 µs instead of 14, if many come at once. False if
+        there is something about it that has to be looked at."""
+        draft = self._said_from.get((device, say.room))
+        is_plain = say.id is not None and say.reply_to is None and rules.is_short(say.text)
+        if draft is None or not is_plain:
             return False
-        draft, standing = self._said_from[device, say.room]
-        seq = self._log(draft, device.member, rules.decide(say, standing))
-        self._ack(device, say, Place(draft.room.name, seq))
+        key = Key(device.name, str(say.id))
+        if key in self._said or key in self.known:
+            return False
+        entry = draft.stamp(device.member, say, self.now)
+        self.entries.append(entry)
+        self._said[key] = entry.place
+        self._ack(device, say, entry.place)
         return True
 
     def _carry(

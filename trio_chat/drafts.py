@@ -67,9 +67,8 @@ class RoomDraft:
         self.last_at, self.last_by = at, author.name
         id = post.id if isinstance(post, ONCE) else None
         text = post.text if isinstance(post, Say) else None
-        return Entry(
-            place, at, author.name, line, id, text, author.identity, isinstance(post, Deed)
-        )
+        is_deed = text is None and isinstance(post, Deed)
+        return Entry(place, at, author.name, line, id, text, author.identity, is_deed)
 
     def come(self, device: Device, after: int | None, seq: int, *, is_quiet: bool) -> None:
         follower = Follower(device, self.room, device.connection.outbox, after, is_quiet)

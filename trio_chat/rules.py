@@ -367,9 +367,14 @@ def _require_space(standing: Standing) -> None:
         raise TooManyRooms(f"there are {PRIVATE_IN_ALL} private rooms, which is the most")
 
 
+def is_short(text: str) -> bool:
+    """Does it surely fit? Four bytes is the most that a character takes, and six if it has to
+    be escaped, of which a line holds many more."""
+    return len(text) <= TEXT_BYTES // 4
+
+
 def _require_short(text: str) -> None:
-    # Four bytes is the most a character takes: most texts need no encoding to be measured.
-    if len(text) > TEXT_BYTES // 4 and len(text.encode()) > TEXT_BYTES:
+    if not is_short(text) and len(text.encode()) > TEXT_BYTES:
         raise TextTooLong(f"a text may have {TEXT_BYTES} bytes")
 
 
