@@ -48,10 +48,11 @@ def test_there_are_only_so_many_and_who_goes_makes_room() -> None:
         for host in ("10.0.0.1", "10.0.0.2"):
             with (
                 gate.let_in(host),
-                pytest.raises(ServerFull),
+                pytest.raises(ServerFull) as refused,
                 gate.let_in("10.0.0.3"),
             ):
                 raise AssertionError
+            assert refused.value.retry
 
 
 def test_an_address_has_only_so_many_and_leaves_others_theirs() -> None:

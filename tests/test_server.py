@@ -1,6 +1,8 @@
 """The house: a bug in one conversation, and closing, in order."""
 
 import logging
+import os
+import resource
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,15 +14,22 @@ from attrs import define, field
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer, dialler
-from trio_chat import errors, messages, session
-from trio_chat.client.link import Link
+from trio_chat import errors, gate, messages, session
+from trio_chat.client.link import Link, dial_tcp
 from trio_chat.doors import front
 from trio_chat.errors import LinkLost
 from trio_chat.history import Change, Entry, History, Key, Place, Slice
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Error, Event, Goodbye, Join, Leave, Ping, Pong, Reply, Say
 from trio_chat.names import Name
-from trio_chat.server import GRACE, RETRY, Doorstep, Server
+from trio_chat.server import (
+    GRACE,
+    RETRY,
+    SPARE_FILES,
+    Doorstep,
+    Server,
+    most_connections,
+)
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
@@ -51,6 +60,44 @@ async def hear_out(peer: Peer) -> list[Reply]:
         while True:
             replies.append(await peer.link.receive())
     return replies
+
+
+# ---------------------------------------------------------------- how many
+
+
+async def test_while_many_are_turned_away_nobody_else_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over real sockets: it is their descriptors that are spared."""
+    monkeypatch.setattr(gate, "TURNED_AWAY", 1)
+    monkeypatch.setattr(front, "CLOSE_WITHIN", VIRTUAL_SECONDS)
+    async with running_server(settings=Settings(connections=1)) as server:
+
+        async def dial() -> Peer:
+            return Peer(Link(await dial_tcp(server.host, server.port), VIRTUAL_SECONDS))
+
+        member = await dial()
+        await member.enter("alice")
+        refused = [await dial(), await dial()]  # the second was being accepted already
+        for peer in refused:
+            assert (await peer.hear(Error)).code == "server_full"
+        waiting = await dial()
+        for _ in range(5):
+            await member.tell(Ping())
+            await member.hear(Pong)
+        assert isinstance(waiting.link.stream, trio.SocketStream)
+        with pytest.raises(BlockingIOError):
+            os.read(waiting.link.stream.socket.fileno(), 1)
+        for peer in refused:
+            await trio.aclose_forcefully(peer.link.stream)
+        assert (await waiting.hear(Error)).code == "server_full"
+        for peer in (waiting, member):
+            await trio.aclose_forcefully(peer.link.stream)
+
+
+def test_some_descriptors_are_spared() -> None:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert most_connections() == min(files - SPARE_FILES, gate.MOST)
 
 
 # ---------------------------------------------------------------- one order

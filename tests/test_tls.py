@@ -1,5 +1,6 @@
 """TLS on the server's side, mostly over memory; a few real sockets, which say so."""
 
+import base64
 import shutil
 import ssl
 from collections.abc import AsyncIterator
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
     load_pem_private_key,
 )
-from trio.testing import wait_all_tasks_blocked
+from cryptography.x509 import load_pem_x509_certificate
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer
 from trio_chat.client.link import Link
@@ -38,7 +41,7 @@ from trio_chat.messages import (
 )
 from trio_chat.session import CLOSE_WITHIN, HELLO_WITHIN, Settings
 from trio_chat.testing import RunningServer, running_server
-from trio_chat.tls import TlsStream, pin_of, restrict
+from trio_chat.tls import CHUNK_BYTES, LINGER_BYTES, TlsStream, pin_of, restrict
 
 HANDSHAKE = b"\x16"
 """What TLS begins with."""
@@ -136,6 +139,16 @@ async def test_who_says_its_end_waits_for_that_of_the_other(secured: RunningServ
     with pytest.raises(LinkLost, match="closed"):
         await peer.link.receive()
     await (await dial(secured)).enter("alice")  # the name is free
+
+
+async def test_who_talks_on_after_the_end_is_heard_out_for_a_while_only() -> None:
+    ours, theirs = memory_stream_pair()
+    stream = TlsStream.for_client(ours, any_server(), "localhost")
+    stream._has_ended = True  # noqa: SLF001 # as after `send_eof`
+    await theirs.send_all(b"x" * (LINGER_BYTES + CHUNK_BYTES))
+    with trio.fail_after(1):
+        assert await stream.receive_some() == b""
+    assert await ours.receive_some() == b"x" * CHUNK_BYTES
 
 
 async def test_the_last_word_is_heard_in_full(secured: RunningServer) -> None:
@@ -352,6 +365,13 @@ async def test_one_that_is_no_good_leaves_the_old_one_in_force(
         with pytest.raises(SetupError):
             tls.reload()
         assert (await dial_tls(server)).certificate == first.certificate
+
+
+def test_a_pin_is_of_the_whole_certificate(pem: Path) -> None:
+    found = load_pem_x509_certificate(pem.read_bytes())
+    der = found.public_bytes(Encoding.DER)
+    assert base64.urlsafe_b64decode(pin_of(der) + "=") == found.fingerprint(SHA256())
+    assert pin_of(der) != pin_of(der[:-1] + bytes([der[-1] ^ 1]))
 
 
 def test_our_own_certificate_is_private_and_made_once(tmp_path: Path) -> None:
