@@ -203,7 +203,7 @@ async def doctor(
         worst = max(worst, int(finding.level is Level.PROBLEM))
         advice = f"; {finding.advice}" if finding.advice else ""
         line.erase()
-        text = f"{finding.level.value:8} {finding.matter:10} {finding.text}{advice}"
+        text = f"{finding.level.value:8} {finding.matter:11} {finding.text}{advice}"
         print(clean(text), flush=True)
         line.show("looking on ...")
 
