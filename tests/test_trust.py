@@ -78,6 +78,16 @@ async def test_another_certificate_is_refused_before_a_word_is_said(
     assert "hello" not in [record.message for record in caplog.records]
 
 
+async def test_a_pin_is_compared_to_its_end(
+    server: RunningServer, known: KnownServers, pin: str
+) -> None:
+    almost = pin[:-1] + ("A" if pin[-1] != "A" else "E")
+    with pytest.raises(ServerChanged):
+        await dial(server.host, server.port, almost)
+    with pytest.raises(ServerChanged):
+        await known.dial(address_of(server, almost))
+
+
 async def test_who_is_vouched_for_by_nobody_is_refused(server: RunningServer) -> None:
     with pytest.raises(Untrusted, match="nobody vouches"):
         async with trio_chat.connect(server.host, server.port, name="alice", tls=True):
