@@ -1,6 +1,7 @@
 """How a server proves which one it is. Over real sockets: that is where TLS is wanted."""
 
 import gc
+import os
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from trio_chat.doors.tls import Tls
 from trio_chat.errors import LinkLost, ServerChanged, SetupError, TlsRequired
 from trio_chat.messages import Hello
 from trio_chat.testing import RunningServer, running_server
+from trio_chat.tls import TlsStream
 
 __all__ = ["home"]  # a fixture: no settings but those of the test
 
@@ -272,7 +274,9 @@ async def test_each_is_noted_beside_the_others_however_its_host_is_written(
             address = Address("LocalHost", server.port, is_secure=True, pin=pin_of(file))
             await (await known.dial(address)).aclose()
         for server in (a, b):
-            await (await known.dial(Address("LOCALHOST", server.port))).aclose()
+            stream = await known.dial(Address("LOCALHOST", server.port))
+            assert isinstance(stream, TlsStream)
+            await stream.aclose()
         assert known.read() == {
             f"localhost:{server.port}": pin_of(file)
             for server, file in zip((a, b), files, strict=True)
@@ -280,12 +284,17 @@ async def test_each_is_noted_beside_the_others_however_its_host_is_written(
 
 
 async def test_one_that_can_not_be_noted_is_told(
-    server: RunningServer, known: KnownServers, pin: str
+    server: RunningServer, known: KnownServers, pin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or it would be taken at its word each time."""
-    known.path.parent.write_text("no folder")
-    with pytest.raises(SetupError, match="known_servers"):
-        await known.dial(address_of(server, pin))
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "open", fail)
+    for address in (address_of(server, pin), address_of(server)):
+        with pytest.raises(SetupError, match="can't note"):
+            await known.dial(address, trusts_new=True)
 
 
 async def test_who_is_vouched_for_is_not_pinned(

@@ -99,8 +99,7 @@ class KnownServers:
             return await self._dial_known(address, known)
         if address.pin is not None:
             stream = await dial(address.host, address.port, address.pin)
-            self._note(address, address.pin)
-            return stream
+            return await self._noted(address, address.pin, stream)
         try:
             return await dial(address.host, address.port, address.is_secure)
         except Untrusted:
@@ -128,7 +127,17 @@ class KnownServers:
 
     async def _dial_new(self, address: Address) -> trio.abc.Stream:
         stream = await _dial_tls(address.host, address.port, _unverifying())
-        self._note(address, pin_of(stream.certificate))
+        return await self._noted(address, pin_of(stream.certificate), stream)
+
+    async def _noted(
+        self, address: Address, pin: str, stream: trio.abc.Stream
+    ) -> trio.abc.Stream:
+        """The same stream; but nothing is said to who can't be noted."""
+        try:
+            self._note(address, pin)
+        except SetupError:
+            await trio.aclose_forcefully(stream)
+            raise
         return stream
 
     def read(self) -> Mapping[str, str]:
