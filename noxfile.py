@@ -43,7 +43,7 @@ def short_proof(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Use the page in a real Chromium, which has to be installed (two minutes)."""
+    """Use the page in a real Chromium, which has to be installed (a minute)."""
     session.install("-e.", *group("tests"))
     session.run("pytest", BROWSER, *session.posargs, env={"BROWSER": "chromium"})
 

@@ -8,10 +8,11 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import trio
@@ -45,6 +46,14 @@ OPTIONS = (
 
 MESSAGE_BYTES = 64 * 1024 * 1024
 """The longest message of the browser: a screenshot."""
+
+
+MIDDLE = """element => {
+  element.scrollIntoView({block: "nearest", behavior: "instant"});
+  const box = element.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+}"""
+"""Where an element is, once it is in sight."""
 
 
 class PageError(Exception):
@@ -106,6 +115,17 @@ class Tab:
         """Type into what has the focus, as a keyboard or a paste does."""
         await self.call("Input.insertText", text=text)
 
+    async def paste(self, text: str) -> None:
+        """Paste out of the clipboard."""
+        allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        where = {"permissions": allowed, "browserContextId": self.context}
+        await self.browser.call("Browser.grantPermissions", where)
+        await self.run(f"navigator.clipboard.writeText({json.dumps(text)})")
+        await self.call(
+            "Input.dispatchKeyEvent", type="keyDown", key="v", modifiers=2, commands=["paste"]
+        )
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key="v", modifiers=2)
+
     async def press(self, *keys: str) -> None:
         """Press keys one after the other: `Enter`, `Alt+ArrowUp`."""
         for key in keys:
@@ -127,14 +147,24 @@ class Tab:
 
     async def click(self, selector: str) -> None:
         """Click at the middle of the first element, as a mouse does."""
-        x, y = await self.run(
-            f"(box => [box.x + box.width / 2, box.y + box.height / 2])"
-            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
-        )
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        await self._mouse(selector, "mouseMoved", "mousePressed", "mouseReleased")
+
+    async def hover(self, selector: str) -> None:
+        """Move the mouse to the middle of the first element."""
+        await self._mouse(selector, "mouseMoved")
+
+    async def _mouse(self, selector: str, *kinds: str) -> None:
+        x, y = await self.run(f"({MIDDLE})(document.querySelector({json.dumps(selector)}))")
+        for kind in kinds:
             await self.call(
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
             )
+
+    async def roles(self) -> set[tuple[str, str]]:
+        """What a screen reader is told: the role and the name of each thing."""
+        tree = await self.call("Accessibility.getFullAXTree")
+        seen = [node for node in tree["nodes"] if not node["ignored"]]
+        return {(node["role"]["value"], node["name"]["value"]) for node in seen}
 
     async def resize(
         self, width: int, height: int, *, scale: float = 1, is_phone: bool = False
@@ -178,7 +208,7 @@ class Tab:
 
 @define(eq=False)
 class Browser:
-    """A browser that runs; made by `open_browser`."""
+    """A browser that runs; made by `talking_to`."""
 
     link: WebSocketConnection
     _last: int = field(default=0, init=False)
@@ -247,42 +277,42 @@ class Browser:
                     tab.notice(message["method"], message["params"])
 
 
-@asynccontextmanager
-async def open_browser(program: str, folder: Path) -> AsyncIterator[Browser]:
-    """Start a browser with a profile in that folder; at the end it is gone."""
-    command = [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
-    async with trio.open_nursery() as nursery:
-        start = partial(
-            trio.run_process,
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        process = await nursery.start(start)
-        try:
-            async with open_websocket_url(
-                await _address(folder), max_message_size=MESSAGE_BYTES
-            ) as link:
-                browser = Browser(link)
-                nursery.start_soon(browser.hear)
-                yield browser
-                with trio.move_on_after(5):
-                    await browser.call("Browser.close", {})
-        finally:
-            with suppress(ProcessLookupError):
+@contextmanager
+def running_browser(program: str) -> Iterator[str]:
+    """A browser with an empty profile, which is gone at the end: where to talk to it."""
+    with TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as folder:
+        command = [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
+        null = subprocess.DEVNULL
+        with subprocess.Popen(command, stdout=null, stderr=null) as process:
+            try:
+                yield _address(Path(folder))
+            finally:
                 process.terminate()
 
 
-async def _address(folder: Path) -> str:
-    """Where it can be talked to, which it writes down once it is up."""
+def _address(folder: Path) -> str:
+    """Where it can be talked to, which it writes down once it is up. Raises `PageError`."""
     file = folder / "DevToolsActivePort"
-    with trio.fail_after(START_WITHIN):
-        while True:
-            lines: Sequence[str] = file.read_text().splitlines() if file.exists() else []
-            if len(lines) == 2:
-                return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            await trio.sleep(LOOK_EVERY)
+    end = time.monotonic() + START_WITHIN
+    while time.monotonic() < end:
+        lines: Sequence[str] = file.read_text().splitlines() if file.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(LOOK_EVERY)
+    raise PageError(f"the browser did not come up in {START_WITHIN:.0f} s")
+
+
+@asynccontextmanager
+async def talking_to(address: str) -> AsyncIterator[Browser]:
+    """A browser that runs there."""
+    async with (
+        open_websocket_url(address, max_message_size=MESSAGE_BYTES) as link,
+        trio.open_nursery() as nursery,
+    ):
+        browser = Browser(link)
+        nursery.start_soon(browser.hear)
+        yield browser
+        nursery.cancel_scope.cancel()
 
 
 def find_chromium() -> str | None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import trio
 
-from tests.browser.stage import Page, Stage, set_up
+from tests.browser.stage import Page, Stage, chromium, set_up
 from trio_chat.client.chat import Chat
 
 WIDE, PHONE = (1180, 720), (390, 780)
+
+AS_DRAWN = """new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"""
+"""Comes true when what was changed is on the screen."""
 
 
 async def talk(stage: Stage, people: dict[str, Chat], alice: Page) -> None:
@@ -48,12 +51,12 @@ async def talk(stage: Stage, people: dict[str, Chat], alice: Page) -> None:
     await bob.say("@alice", "psst, coffee at three?")
     await carol.say("garden", "the tomatoes are red")
     await bob.say("garden", "all of them?")
-    await alice.tab.until("document.querySelectorAll('#side .badge').length === 2")
+    await alice.tab.until("document.querySelectorAll('#side .badge:not([hidden])').length === 2")
 
 
-async def photograph(folder: Path) -> None:
+async def photograph(folder: Path, browser: str) -> None:
     """Make the pictures."""
-    async with set_up() as stage, stage.browser.tab() as tab, AsyncExitStack() as stack:
+    async with set_up(browser) as stage, stage.browser.tab() as tab, AsyncExitStack() as stack:
         people = {
             name: await stack.enter_async_context(stage.server.connect(name=name))
             for name in ("bob", "carol", "jürgen")
@@ -73,10 +76,11 @@ async def photograph(folder: Path) -> None:
         await tab.prefer("light")
         await tab.run("show.beside(null)")
         await tab.resize(*PHONE, scale=2, is_phone=True)
-        await trio.sleep(0.5)  # until it has been laid out anew
+        await tab.run(AS_DRAWN)
         await tab.photograph(folder / "page-phone.png")
         alice.check()
 
 
 if __name__ == "__main__":
-    trio.run(photograph, Path(sys.argv[1]))
+    with chromium() as found:
+        trio.run(photograph, Path(sys.argv[1]), found)

@@ -2,16 +2,14 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 from attrs import define
 
-from tests.browser.devtools import Browser, Tab, find_chromium, open_browser
+from tests.browser.devtools import Browser, Tab, find_chromium, running_browser, talking_to
 from trio_chat.doors.http import GUARDS
 from trio_chat.testing import RunningServer, running_server
 
@@ -27,13 +25,35 @@ class Page:
 
     tab: Tab
 
-    async def enter(self, address: str, name: str) -> None:
-        """Open the page and go in."""
+    async def come_to(self, address: str, name: str) -> None:
+        """Open the page and say who is there."""
         await self.tab.open(address)
         await self.tab.until("document.activeElement?.name === 'name'")
         await self.tab.type(name)
         await self.tab.press("Enter")
+
+    async def enter(self, address: str, name: str) -> None:
+        """Open the page and go in."""
+        await self.come_to(address, name)
         await self.is_in()
+
+    async def log_in(self, password: str) -> None:
+        """Say the password, once it is asked for."""
+        await self.tab.until("document.activeElement?.name === 'password'")
+        await self.tab.until("!document.querySelector('#enter button').disabled")
+        await self.tab.type(password)
+        await self.tab.press("Enter")
+
+    async def fill(self, field: str, text: str) -> None:
+        """Type into a field, instead of what is in it."""
+        await self.tab.run(f"document.querySelector({json.dumps(field)}).select()")
+        await self.tab.type(text)
+
+    async def set_password(self, password: str, again: str | None = None) -> None:
+        """Say a new password, where one is asked for it."""
+        await self.fill("#own [name=fresh]", password)
+        await self.fill("#own [name=again]", again or password)
+        await self.tab.press("Enter")
 
     async def is_in(self, room: str = "lobby") -> None:
         """Wait until the room is open and its events come."""
@@ -101,11 +121,17 @@ class Stage:
                 page.check()
 
 
-@asynccontextmanager
-async def set_up() -> AsyncIterator[Stage]:
-    """A browser and a server for one test."""
+@contextmanager
+def chromium() -> Iterator[str]:
+    """The browser of this system, with nothing in it: where to talk to it."""
     program = find_chromium()
     assert program is not None, "install Chromium: apt-get install chromium"
-    with TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as folder:
-        async with running_server() as server, open_browser(program, Path(folder)) as browser:
-            yield Stage(browser, server, f"http://{server.host}:{server.port}/")
+    with running_browser(program) as address:
+        yield address
+
+
+@asynccontextmanager
+async def set_up(browser: str) -> AsyncIterator[Stage]:
+    """A server, and the browser that is there."""
+    async with running_server() as server, talking_to(browser) as talk:
+        yield Stage(talk, server, f"http://{server.host}:{server.port}/")

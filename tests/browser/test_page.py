@@ -11,11 +11,11 @@ from unicodedata import category
 import pytest
 import trio
 
-import trio_chat
 from tests.browser.payloads import PAYLOADS
 from tests.browser.stage import Page, Stage, needs_browser, set_up
 from tests.proof.processes import environment, free_port
 from tests.test_clean import REFUSED, TRICKS
+from trio_chat.client.chat import Chat
 
 pytestmark = needs_browser
 
@@ -25,8 +25,8 @@ PROGRAM = [sys.executable, "-m", "trio_chat"]
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with set_up() as stage:
+async def stage(browser: str) -> AsyncIterator[Stage]:
+    async with set_up(browser) as stage:
         yield stage
 
 
@@ -152,7 +152,7 @@ async def test_edits_reactions_replies_topics_and_search(stage: Stage) -> None:
 
 
 async def test_what_others_do_is_shown_to_who_comes_later(stage: Stage) -> None:
-    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+    async with stage.server.connect(name="bob") as bob:
         await bob.join("lobby")
         first = await bob.say("lobby", "one")
         second = await bob.say("lobby", "two")
@@ -252,26 +252,34 @@ async def serving(port: int, data: Path) -> AsyncIterator[trio.Process]:
             await process.wait()
 
 
+def lines(count: int) -> list[str]:
+    return [f"line {number}" for number in range(count)]
+
+
+async def say_lines(chat: Chat, count: int) -> None:
+    for receipt in [await chat.submit("lobby", line) for line in lines(count)]:
+        await receipt.wait()
+
+
+AT_THE_BEGINNING = "(document.getElementById('log').scrollTop = 0, chat.open.first === 1)"
+"""Scrolls up, and tells whether there is nothing more."""
+
+
 async def test_a_thousand_events_are_scrolled_back_through(stage: Stage) -> None:
-    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+    async with stage.server.connect(name="bob") as bob:
         await bob.join("lobby")
-        for receipt in [await bob.submit("lobby", f"line {number}") for number in range(1000)]:
-            await receipt.wait()
+        await say_lines(bob, 1000)
     async with stage.page("alice") as (alice,):
         await alice.sees("line 999")
-        await alice.tab.until(
-            "(document.getElementById('log').scrollTop = 0, chat.open.first === 1)"
-        )
-        texts = [text for text in await alice.texts() if text.startswith("line ")]
-        assert texts == [f"line {number}" for number in range(1000)]
+        await alice.tab.until(AT_THE_BEGINNING)
+        assert await alice.texts() == lines(1000)
         await alice.tab.until("document.getElementById('older').innerText.includes('begins')")
 
 
 async def test_where_one_reads_does_not_move_when_more_comes(stage: Stage) -> None:
-    async with trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob:
+    async with stage.server.connect(name="bob") as bob:
         await bob.join("lobby")
-        for receipt in [await bob.submit("lobby", f"line {number}") for number in range(300)]:
-            await receipt.wait()
+        await say_lines(bob, 300)
         async with stage.page("alice") as (alice,):
             await alice.sees("line 299")
             await alice.tab.until(
@@ -299,7 +307,7 @@ async def test_where_one_reads_does_not_move_when_more_comes(stage: Stage) -> No
 
 async def test_what_is_unread_is_counted_and_marked(stage: Stage) -> None:
     async with (
-        trio_chat.connect(stage.server.host, stage.server.port, name="bob") as bob,
+        stage.server.connect(name="bob") as bob,
         stage.page("alice") as (alice,),
     ):
         await bob.join("lobby")
@@ -319,10 +327,10 @@ async def test_what_is_unread_is_counted_and_marked(stage: Stage) -> None:
             == "seen by nobody"
         )
         assert await alice.run("document.querySelectorAll('.message.calls').length") == 1
-        await alice.tab.until("!document.querySelector('#rooms .badge')")
+        await alice.tab.until("!document.querySelector('#rooms .badge:not([hidden])')")
         await alice.tab.reload()
         await alice.is_in()
-        await alice.tab.until("!document.querySelector('#rooms .badge')")
+        await alice.tab.until("!document.querySelector('#rooms .badge:not([hidden])')")
         assert await alice.run("chat.rooms.get('lobby').read === chat.rooms.get('lobby').last")
         heard = await alice.run("document.getElementById('heard').innerText")
         assert "look" not in heard, "it has been read"
@@ -377,9 +385,7 @@ async def test_a_name_that_is_taken_is_told_at_the_door(stage: Stage) -> None:
         await tab.type("alice")
         await tab.press("Enter")
         await tab.until("document.getElementById('refused').textContent.includes('alice')")
-        await tab.run("document.querySelector('#enter [name=name]').value = ''")
-        await tab.run("document.querySelector('#enter [name=name]').focus()")
-        await tab.type("alicia")
+        await Page(tab).fill("#enter [name=name]", "alicia")
         await tab.press("Enter")
         await Page(tab).is_in()
 
@@ -409,7 +415,7 @@ async def test_no_text_of_others_becomes_a_program(stage: Stage) -> None:
     """Sent by somebody, and as everything that a server that lies could say."""
     assert len(PAYLOADS) >= 60
     async with (
-        trio_chat.connect(stage.server.host, stage.server.port, name="eve") as eve,
+        stage.server.connect(name="eve") as eve,
         stage.page("alice") as (alice,),
     ):
         await eve.join("lobby")
@@ -426,7 +432,7 @@ async def test_no_text_of_others_becomes_a_program(stage: Stage) -> None:
             "document.querySelectorAll('.message, .place, button').forEach(one =>"
             " one.dispatchEvent(new MouseEvent('mouseover', {bubbles: true})))"
         )
-        await trio.sleep(0.5)  # for what would load, or begin to move
+        await alice.run(AFTER_ALL_THAT_LOADS)
         found = await alice.run(NOTHING_BUT_OURS)
         assert [
             one for one in found if not one.startswith('<a href="https://example.org/')
@@ -436,6 +442,14 @@ async def test_no_text_of_others_becomes_a_program(stage: Stage) -> None:
             "document.querySelectorAll('#messages a').forEach(link => link.click())"
         )
         assert await alice.run("window.hit") is None
+
+
+AFTER_ALL_THAT_LOADS = """new Promise(done => {
+  const last = new Image();
+  last.onload = () => requestAnimationFrame(() => requestAnimationFrame(done));
+  last.src = "/icon.svg?" + Math.random();
+})"""
+"""What was asked for before it has come or failed, and what would begin to move has begun."""
 
 
 LIE = """(text => {
