@@ -276,6 +276,38 @@ async def test_a_thousand_events_are_scrolled_back_through(stage: Stage) -> None
         await alice.tab.until("document.getElementById('older').innerText.includes('begins')")
 
 
+async def test_what_was_earlier_does_not_change_what_is_so_now(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob:
+        await bob.join("lobby")
+        async with stage.server.connect(name="eve") as eve:
+            await eve.join("lobby")
+            await eve.leave("lobby")
+        first = await bob.say("lobby", "the first")
+        await bob.react("lobby", first, "👍")
+        await bob.react("lobby", first, "🎉")
+        await say_lines(bob, 100)
+        await bob.react("lobby", first, "👍", off=True)
+        async with stage.page("alice") as (alice,):
+            await alice.sees("line 99")
+            await alice.tab.until(AT_THE_BEGINNING)
+            await alice.sees("the first")
+            assert await alice.shown(".signs") == "🎉\n1"
+            assert await alice.run("[...chat.open.members.keys()].sort()") == ["alice", "bob"]
+
+
+async def test_a_page_that_stays_open_lets_go_of_the_oldest(stage: Stage) -> None:
+    async with (
+        stage.page("alice") as (alice,),
+        stage.server.connect(name="bob") as bob,
+    ):
+        await bob.join("lobby")
+        await say_lines(bob, 3100)
+        await alice.sees("line 3099")
+        assert await alice.run("document.querySelectorAll('.message').length") < 2000
+        await alice.tab.until(AT_THE_BEGINNING)
+        assert await alice.texts() == lines(3100)
+
+
 async def test_where_one_reads_does_not_move_when_more_comes(stage: Stage) -> None:
     async with stage.server.connect(name="bob") as bob:
         await bob.join("lobby")
@@ -376,6 +408,63 @@ async def test_all_goes_by_the_keyboard_alone(stage: Stage) -> None:
             " !one.labels?.length).map(one => one.outerHTML)"
         )
         assert unlabelled == []
+
+
+async def test_all_goes_by_the_mouse(stage: Stage) -> None:
+    async with stage.page("alice", "bob") as (alice, bob):
+        await alice.say("look at this")
+        await bob.sees("look at this")
+        await bob.tab.hover(".message")
+        await bob.tab.click("#actions [data-do=reply]")
+        await bob.say("I do")
+        await alice.tab.until("!!document.querySelector('.quote:not([hidden])')")
+        await alice.tab.hover(".message")
+        await alice.tab.click("#actions [data-do=edit]")
+        await alice.tab.type(", too")
+        await alice.tab.click("#send")
+        await bob.sees("look at this, too(edited)")
+        await alice.tab.hover(".message")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await alice.tab.click("#rooms .place[data-room=lobby]")
+        await alice.sees("I do")
+        await alice.tab.hover(".message")
+        await alice.tab.click("#actions [data-do=delete]")
+        await alice.tab.click("#toast button")
+        await bob.sees("This message was deleted.")
+
+
+async def test_several_pasted_lines_are_one_message(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.paste("one\ntwo\n\n  three")
+        await alice.tab.press("Enter")
+        await alice.sees("one\ntwo\n\n  three")
+        assert len(await alice.texts()) == 1
+
+
+async def test_all_fits_on_a_phone(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.resize(390, 780, is_phone=True)
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await alice.say(f"https://example.org/{'long' * 100} {'wide' * 100}")
+        await alice.tab.until("!!document.querySelector('.message .text a')")
+        assert await alice.run(OUTSIDE) == []
+        await alice.tab.click("#side-open")
+        await alice.tab.until("document.getElementById('side').getAnimations().length === 0")
+        assert await alice.run(OUTSIDE) == []
+        await alice.tab.click("#rooms .place[data-room=lobby]")
+        await alice.is_in("lobby")
+        await alice.tab.until("getComputedStyle($('side')).visibility === 'hidden'")
+
+
+OUTSIDE = """[...document.querySelectorAll("body *")].filter(one => {
+  const box = one.getBoundingClientRect();
+  const isSeen = box.width > 1 && one.checkVisibility({visibilityProperty: true});
+  return isSeen && !one.closest("pre, .skip, #side:not(.open)")
+    && (box.left < -1 || box.right > innerWidth + 1);
+}).map(one => one.outerHTML.slice(0, 200))"""
+"""What is seen, and stands beyond the left or the right edge."""
 
 
 async def test_a_name_that_is_taken_is_told_at_the_door(stage: Stage) -> None:

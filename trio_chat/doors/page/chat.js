@@ -175,6 +175,8 @@ const now = () => performance.now() / 1000;
 // ---------------------------------------------------------------- a room
 
 const PAGE = 100; // events of a page of history
+const MOST = 3000; // what is shown of a room before the oldest is let go of
+const KEPT = 1000; // and what is left of it then
 
 class Room {
   constructor(name, me) {
@@ -182,7 +184,7 @@ class Room {
     this.other = partner(name, me);
     this.items = []; // what is shown, in order: says and notices
     this.says = new Map(); // seq → say
-    this.signs = new Map(); // seq → sign → names
+    this.signs = new Map(); // seq → sign → name → the newest word about it
     this.members = new Map(); // name → rank
     this.topic = "";
     this.first = 0; // the oldest event that is here, 0 if there is none
@@ -208,7 +210,18 @@ class Room {
     if (event.seq <= this.last) return [];
     this.first ||= event.seq;
     this.last = event.seq;
+    this.#follow(event);
     return this.#apply(event, this.items);
+  }
+
+  // Who is here, and what about. An old page says nothing of that.
+  #follow({ by, message }) {
+    const { type, name, text, rank } = message;
+    if (type === "join") this.members.set(by, this.members.get(by) ?? "");
+    else if (type === "leave") this.members.delete(by);
+    else if (isPutOut(message, name)) this.members.delete(name);
+    else if (type === "appoint" && this.members.has(name)) this.members.set(name, rank === "member" ? "" : "moderator");
+    else if (type === "topic") this.topic = text;
   }
 
   // A page of what came before all that is here.
@@ -218,7 +231,7 @@ class Room {
     if (page.gap) items.push(gapItem(page.gap));
     for (const event of page.events) this.#apply(event, items);
     this.items.unshift(...items);
-    this.first = page.events[0]?.seq ?? first ?? this.first;
+    this.first = page.events[0]?.seq ?? (first || this.first);
     this.last ||= page.events.at(-1)?.seq ?? 0;
     this.hasOlder = page.more;
     return items;
@@ -230,6 +243,14 @@ class Room {
     this.first ||= gap.first;
     this.last = gap.last;
     return [item];
+  }
+
+  // The oldest are let go of: a page may stay open for months. Scrolling up brings them back.
+  trim() {
+    this.items = this.items.slice(-KEPT);
+    this.first = this.items[0].seq;
+    this.hasOlder = true;
+    this.says = new Map(this.items.filter(item => item.kind === "say").map(item => [item.seq, item]));
   }
 
   // Who is not here any more may come back to another history.
@@ -271,27 +292,31 @@ class Room {
     const item = this.says.get(message.seq);
     if (!item) return [];
     Object.assign(item, { text: "", isGone: true });
-    this.signs.delete(message.seq);
     return [item];
   }
 
-  _react(event, message) {
-    const signs = this.signs.get(message.seq) ?? new Map();
-    const names = signs.get(message.sign) ?? new Set();
-    message.off ? names.delete(event.by) : names.add(event.by);
-    names.size ? signs.set(message.sign, names) : signs.delete(message.sign);
-    this.signs.set(message.seq, signs);
+  // What was earlier may come later, so the newest word counts.
+  _react({ seq, by }, message) {
+    const signs = within(this.signs, message.seq, () => new Map());
+    const names = within(signs, message.sign, () => new Map());
+    if (seq > (names.get(by)?.seq ?? 0)) names.set(by, { seq, isOn: !message.off });
     const item = this.says.get(message.seq);
     return item ? [item] : [];
   }
 
+  // The signs at a text, each with those who have put it there.
+  signsAt(seq) {
+    if (this.says.get(seq)?.isGone) return [];
+    return [...this.signs.get(seq) ?? []]
+      .map(([sign, names]) => [sign, [...names].filter(([, word]) => word.isOn).map(([name]) => name)])
+      .filter(([, names]) => names.length);
+  }
+
   _join(event, message, items) {
-    this.members.set(event.by, this.members.get(event.by) ?? "");
     return [moved(items, event, "came")];
   }
 
   _leave(event, message, items) {
-    this.members.delete(event.by);
     return [moved(items, event, message.lost ? "lost the connection" : "left")];
   }
 }
@@ -314,16 +339,14 @@ const becauseOf = message => message.reason ? `: ${oneLine(message.reason)}` : "
 const NOTICES = {
   topic: (event, message) => ({
     parts: message.text ? ["set the topic: ", oneLine(message.text)] : ["took the topic away"],
-    topic: message.text,
   }),
   invite: (event, message) => ({ parts: ["invited ", { name: message.name }] }),
   kick: (event, message) => ({
-    parts: ["put out ", { name: message.name }, becauseOf(message)], gone: message.name,
+    parts: ["put out ", { name: message.name }, becauseOf(message)],
   }),
   ban: (event, message) => ({
     parts: message.off ? ["lifted the ban on ", { name: message.name }]
       : ["banned ", { name: message.name }, untilOf(message), becauseOf(message)],
-    gone: message.off ? undefined : message.name,
   }),
   mute: (event, message) => ({
     parts: message.off ? ["let ", { name: message.name }, " speak again"]
@@ -333,8 +356,15 @@ const NOTICES = {
   restrict: (event, message) => ({ parts: [`opened the room to ${ACCESS[message.access] ?? "some"}`] }),
 };
 
+const isPutOut = ({ type, name, off }, whom) => name === whom && (type === "kick" || (type === "ban" && !off));
+
 const ACCESS = { public: "everybody", invitation: "those who are invited", key: "those who have the key" };
 const an = rank => `${/^[aeiou]/.test(rank) ? "an" : "a"} ${rank}`;
+
+function within(map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
+}
 
 function partner(name, me) {
   const [, names] = /^@([^:]*):/.exec(name) ?? [];
@@ -465,17 +495,13 @@ class Chat {
     const isOwn = event.by === this.me;
     const changed = room.take(event);
     if (isOwn && event.message.id) this.settle(event.message.id);
-    for (const item of changed) {
-      if (item.topic !== undefined) room.topic = item.topic;
-      if (item.gone) this.#putOut(room, item.gone);
-    }
+    if (isPutOut(event.message, this.me)) this.#putOut(room);
     if (changed.some(item => item.seq === event.seq && item.kind === "say") && !isOwn) this.#notice(room, event);
     show.happened(room, changed, event);
+    if (room.items.length > MOST && (room !== this.open || show.isAtEnd)) show.trim(room);
   }
 
-  #putOut(room, name) {
-    room.members.delete(name);
-    if (name !== this.me) return;
+  #putOut(room) {
     room.isIn = false;
     this.#remember();
     show.toast(`You were put out of ${room.title}.`);
@@ -743,7 +769,7 @@ function timeOf(at) {
 
 // ------------------------------------------------ what somebody said
 
-const PIECE = /```\n?([\s\S]+?)\n?```|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\ufffd]+)/gu;
+const PIECE = /```\n?([\s\S]+?)\n?```\n?|`([^`\n]+)`|(https?:\/\/[^\s<>"'`\ufffd]+)/gu;
 const EMOJI_ONLY = /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]|\s){1,12}$/u;
 
 function fill(element, raw) {
@@ -786,6 +812,8 @@ class Show {
   #newLine = null;
   #listsDue = false;
   #endDue = false;
+  #places = new WeakMap(); // room → its line in the list
+  #top = 0; // where the log was scrolled to
   isAtEnd = true;
 
   // ------------------------------------------------ the whole
@@ -859,8 +887,8 @@ class Show {
   #showLists() {
     if (!chat.me) return;
     const rooms = sorted(chat.rooms.values());
-    $("rooms").replaceChildren(...rooms.filter(room => !room.isPrivate).map(room => this.#place(room)));
-    $("people").replaceChildren(...rooms.filter(room => room.isPrivate).map(room => this.#place(room)));
+    fillList($("rooms"), rooms.filter(room => !room.isPrivate).map(room => this.#place(room)));
+    fillList($("people"), rooms.filter(room => room.isPrivate).map(room => this.#place(room)));
     const others = rooms.filter(room => room !== chat.open);
     const calls = total(others, "calls");
     $("elsewhere").hidden = !total(others, "unread");
@@ -877,20 +905,26 @@ class Show {
   }
 
   #place(room) {
+    const line = this.#places.get(room) ?? this.#makePlace(room);
+    const button = line.firstElementChild;
+    button.ariaCurrent = room === chat.open ? "page" : null;
+    button.classList.toggle("unread", room.unread > 0);
+    const badge = button.lastElementChild;
+    badge.hidden = !room.unread;
+    badge.textContent = countOf(room.unread);
+    badge.classList.toggle("calls", room.calls > 0);
+    badge.ariaLabel = `${room.unread} unread${room.calls ? `, ${room.calls} for you` : ""}`;
+    return line;
+  }
+
+  // It stays the same one: what goes away under a finger, or the focus, is not pressed.
+  #makePlace(room) {
+    const line = make("li");
     const button = make("button", "place");
     button.dataset.room = room.name;
-    if (room === chat.open) button.setAttribute("aria-current", "page");
-    button.classList.toggle("unread", room.unread > 0);
-    button.append(room.isPrivate ? faceOf(room.title) : make("span", "sign", "#"), make("bdi", "", clean(room.title)));
-    if (room.unread) {
-      const badge = make("span", "badge", countOf(room.unread));
-      badge.classList.toggle("calls", room.calls > 0);
-      const what = room.calls ? `${room.calls} of them for you` : "unread";
-      badge.setAttribute("aria-label", `${room.unread} ${what}`);
-      button.append(badge);
-    }
-    const line = make("li");
+    button.append(room.isPrivate ? faceOf(room.title) : make("span", "sign", "#"), make("bdi", "", clean(room.title)), make("span", "badge"));
     line.append(button);
+    this.#places.set(room, line);
     return line;
   }
 
@@ -965,12 +999,19 @@ class Show {
     hands.mark();
   }
 
+  trim(room) {
+    room.trim();
+    if (room !== chat.open) return;
+    this.#all();
+    this.toEnd();
+  }
+
   #all() {
     const room = chat.open;
     this.#newLine = null;
-    $("messages").replaceChildren();
     $("actions").hidden = true;
-    document.body.append($("actions"));
+    document.body.append($("actions")); // or it would go with the message that it is at
+    $("messages").replaceChildren();
     if (room) $("messages").append(...this.#nodes(room, room.items, null));
     this.#older();
   }
@@ -1070,12 +1111,12 @@ class Show {
   }
 
   #signs(room, item, list) {
-    for (const [sign, names] of room.signs.get(item.seq) ?? []) {
+    for (const [sign, names] of room.signsAt(item.seq)) {
       const button = make("button", "", clean(sign));
-      button.append(make("span", "", String(names.size)));
+      button.append(make("span", "", String(names.length)));
       button.dataset.sign = sign;
-      button.setAttribute("aria-pressed", String(names.has(chat.me)));
-      button.title = clean([...names].join(", "));
+      button.setAttribute("aria-pressed", String(names.includes(chat.me)));
+      button.title = clean(names.join(", "));
       button.setAttribute("aria-label", `${clean(sign)} by ${button.title}`);
       const line = make("li");
       line.append(button);
@@ -1133,14 +1174,24 @@ class Show {
     $("down").hidden = true;
     if (this.#endDue) return;
     this.#endDue = true;
-    queueMicrotask(() => { this.#endDue = false; $("log").scrollTop = $("log").scrollHeight; });
+    // Once before it is drawn, however many messages have come.
+    requestAnimationFrame(() => { this.#endDue = false; this.#fall(); });
+  }
+
+  #fall() {
+    const log = $("log");
+    log.scrollTop = log.scrollHeight;
+    this.#top = log.scrollTop;
   }
 
   scrolled() {
     const log = $("log");
     const left = log.scrollHeight - log.scrollTop - log.clientHeight;
-    this.isAtEnd = left < NEAR_END;
-    $("down").hidden = left < log.clientHeight;
+    // Only who scrolls up leaves the end: in a flood it runs ahead of what was scrolled.
+    if (left < NEAR_END) this.isAtEnd = true;
+    else if (log.scrollTop < this.#top) this.isAtEnd = false;
+    this.#top = log.scrollTop;
+    $("down").hidden = left < log.clientHeight || this.isAtEnd;
     if (this.isAtEnd) {
       $("down").classList.remove("new-ones");
       $("down").firstElementChild.textContent = "Newest";
@@ -1226,6 +1277,11 @@ class Show {
     const note = new Notification(clean(event.by + where), { body: oneLine(event.message.text).slice(0, 200), tag: room.name, icon: "/icon.svg" });
     note.onclick = () => { window.focus(); show.room(room); note.close(); };
   }
+}
+
+function fillList(list, lines) {
+  const isSo = lines.length === list.children.length && lines.every((line, at) => line === list.children[at]);
+  if (!isSo) list.replaceChildren(...lines);
 }
 
 function movesText(moves) {
@@ -1446,8 +1502,8 @@ class Hands {
   }
 
   #react(item, sign) {
-    const isOn = chat.open.signs.get(item.seq)?.get(sign)?.has(chat.me);
-    act({ type: "react", seq: item.seq, sign, off: isOn || undefined });
+    const [, names] = chat.open.signsAt(item.seq).find(([one]) => one === sign) ?? [];
+    act({ type: "react", seq: item.seq, sign, off: names?.includes(chat.me) || undefined });
   }
 
   #chooseSign(item) {
