@@ -368,6 +368,48 @@ async def test_what_is_unread_is_counted_and_marked(stage: Stage) -> None:
         assert "look" not in heard, "it has been read"
 
 
+async def test_a_mention_is_notified_where_that_was_permitted(stage: Stage) -> None:
+    async with (
+        stage.server.connect(name="bob") as bob,
+        stage.page("alice") as (alice,),
+    ):
+        await bob.join("lobby")
+        await alice.run(RECORDED)
+        await bob.say("lobby", "alice: before it was permitted")
+        await alice.sees("alice: before it was permitted")
+        await alice.tab.click("#settings-open")
+        assert await alice.run("asked") == 0
+        await alice.tab.click("#settings [name=notify]")
+        await alice.tab.until("asked === 1")
+        await alice.tab.click("#settings .main")
+        await bob.say("lobby", "alice: while she looks")
+        await alice.sees("alice: while she looks")
+        await alice.run("document.hasFocus = () => false")
+        await bob.say("lobby", "not for alicia")
+        await bob.say("lobby", "this is for alice, though")
+        await bob.say("@alice", "and this")
+        await alice.tab.until("told.length === 2")
+        assert await alice.run("told") == [
+            ["bob in lobby", "this is for alice, though"],
+            ["bob", "and this"],
+        ]
+
+
+RECORDED = """(() => {
+  window.asked = 0;
+  window.told = [];
+  window.Notification = class {
+    static permission = "default";
+    static async requestPermission() {
+      asked += 1;
+      return Notification.permission = navigator.userActivation.isActive ? "granted" : "denied";
+    }
+    constructor(title, { body }) { told.push([title, body]); }
+  };
+})()"""
+"""A headless browser has nobody to ask and nowhere to show anything."""
+
+
 async def test_a_second_tab_goes_on_and_the_first_one_waits(stage: Stage) -> None:
     async with (
         stage.page("alice") as (first,),
@@ -394,14 +436,46 @@ async def test_all_goes_by_the_keyboard_alone(stage: Stage) -> None:
         await alice.tab.type("kitchen")
         await alice.tab.press("Enter")
         await alice.is_in("kitchen")
-        await alice.tab.type("anybody?")
+        for text in ("anybody?", "nobody"):
+            await alice.tab.type(text)
+            await alice.tab.press("Enter")
+            await alice.sees(text)
+        await alice.tab.press("Shift+Tab", "ArrowUp", "ArrowUp", "e")
+        await alice.tab.until("document.getElementById('typed').value === 'anybody?'")
+        await alice.tab.type(" hello?")
         await alice.tab.press("Enter")
-        await alice.sees("anybody?")
-        await alice.tab.press("Alt+ArrowDown")
+        await alice.sees("anybody? hello?(edited)")
+        await alice.tab.press("Shift+Tab", "ArrowUp", "Tab")
+        await alice.tab.until("document.activeElement.dataset.do === 'react'")
+        await alice.tab.press("Escape", "Alt+ArrowDown")
         await alice.is_in("lobby")
         await alice.tab.type("/leave")
         await alice.tab.press("Enter")
         await alice.is_in("kitchen")
+
+
+async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.join("lobby")
+        await bob.say("lobby", "can you hear me?")
+        await alice.tab.until(
+            "document.querySelector('#heard[role=log][aria-live=polite]').innerText"
+            " === 'bob: can you hear me?'"
+        )
+        roles = await alice.tab.roles()
+        assert roles >= {
+            ("navigation", "Rooms and people"),
+            ("main", ""),
+            ("heading", "# lobby"),
+            ("region", "Messages in lobby"),
+            ("list", "Messages in lobby"),
+            ("textbox", "Message"),
+            ("button", "Send"),
+            ("button", "Search"),
+            ("log", "New messages"),
+        }
+        nameless = {role for role, name in roles if not name}
+        assert not nameless & {"button", "textbox", "dialog", "searchbox", "checkbox", "link"}
         unlabelled = await alice.run(
             "[...document.querySelectorAll('button, input, textarea')].filter(one =>"
             " !one.innerText && !one.ariaLabel && !one.getAttribute('aria-labelledby') &&"
@@ -456,6 +530,10 @@ async def test_all_fits_on_a_phone(stage: Stage) -> None:
         await alice.tab.click("#rooms .place[data-room=lobby]")
         await alice.is_in("lobby")
         await alice.tab.until("getComputedStyle($('side')).visibility === 'hidden'")
+        for dialog in ("settings.open(true)", "account.open()", "finder.open('')"):
+            await alice.run(f"void {dialog}")
+            assert await alice.run(OUTSIDE) == [], dialog
+            await alice.run("document.querySelector('dialog[open]').close()")
 
 
 OUTSIDE = """[...document.querySelectorAll("body *")].filter(one => {
@@ -487,6 +565,86 @@ async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
         await alice.tab.click("#waiting [data-fate=back]")
         typed = await alice.run("document.getElementById('typed').value")
         assert typed == "into a room that is not there"
+
+
+# ---------------------------------------------------------------- a name of one's own
+
+PASSWORD, ANOTHER = "correct horse", "battery staple"
+
+EVERYWHERE = """[
+  document.documentElement.outerHTML,
+  ...[...document.querySelectorAll("input, textarea")].map(one => one.value),
+  ...Object.values(localStorage), ...Object.values(sessionStorage), document.cookie,
+].join()"""
+"""All places where a page could leave something behind."""
+
+
+async def test_a_name_is_registered_and_its_devices_come_and_go(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,), stage.browser.tab() as tab:
+        other = Page(tab)
+        await alice.tab.click("#me-open")
+        await alice.set_password(PASSWORD, "something else")
+        await alice.tab.until("document.getElementById('account-refused').innerText")
+        await alice.set_password(PASSWORD)
+        await alice.tab.until("chat.hasAccount && !document.getElementById('account').open")
+        await alice.tab.reload()
+        await alice.is_in()
+        await other.come_to(stage.address, "alice")
+        await other.log_in("a guess of mine")
+        await tab.until("document.getElementById('refused').innerText.includes('password')")
+        await other.log_in(PASSWORD)
+        await other.is_in()
+        await tab.reload()
+        await other.is_in()
+        await alice.say("at two places")
+        await other.sees("at two places")
+        for page in (alice, other):
+            assert PASSWORD not in await page.run(EVERYWHERE)
+        await alice.say("/devices")
+        await alice.tab.until("document.querySelectorAll('#device-list li').length === 2")
+        assert await alice.shown("#device-list li") == "the page, Chrome on Linux\nthis one"
+        await alice.tab.click("#device-list button")
+        await tab.until("document.activeElement === document.forms.enter.elements.password")
+        await alice.tab.until("document.querySelectorAll('#device-list li').length === 1")
+
+
+async def test_a_password_is_changed_and_who_logs_out_needs_it(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("/register")
+        await alice.set_password(PASSWORD)
+        await alice.tab.until("chat.hasAccount && !document.getElementById('account').open")
+        await alice.say("/password")
+        await alice.fill("#own [name=old]", "not this one")
+        await alice.set_password(ANOTHER)
+        await alice.tab.until("document.getElementById('account-refused').innerText")
+        await alice.fill("#own [name=old]", PASSWORD)
+        await alice.set_password(ANOTHER)
+        await alice.tab.until("!document.getElementById('account').open")
+        await alice.say("between us")
+        await alice.sees("between us")
+        await alice.tab.type("half a line")
+        await alice.tab.click("#settings-open")
+        await alice.tab.click("#sign-out")
+        await alice.tab.click("#toast button")
+        await alice.tab.until("!document.getElementById('door').hidden")
+        assert await alice.run("Object.keys(localStorage)") == ["trio_chat:theme"]
+        left = await alice.run(EVERYWHERE)
+        assert "between us" not in left
+        assert "half a line" not in left
+        await alice.come_to(stage.address, "alice")
+        await alice.log_in(ANOTHER)
+        await alice.is_in()
+        await alice.say("/devices")
+        await alice.tab.until("document.querySelectorAll('#device-list li').length === 1")
+
+
+async def test_a_password_that_slips_into_the_field_is_not_kept(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.type(f"/register {PASSWORD}")
+        assert PASSWORD not in await alice.run("Object.values(localStorage).join()")
+        await alice.tab.press("Enter")
+        await alice.tab.until("document.getElementById('account').open")
+        assert PASSWORD not in await alice.run(EVERYWHERE)
 
 
 # ---------------------------------------------------------------- attacks

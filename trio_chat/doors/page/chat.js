@@ -9,7 +9,7 @@
 //   Room     what is known of a room; knows nothing of the page
 //   Chat     the conversation: requests, resume, what is pending
 //   Show     the page
-//   Hands    what a person does to it
+//   Composer, Finder, Settings, Account, Hands: what a person does to it
 
 // ---------------------------------------------------------------- texts
 
@@ -89,6 +89,20 @@ const kept = {
   },
 };
 
+// A browser claims to be all those that came before it, so the first that is found counts.
+const BROWSERS = { "Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari" };
+const SYSTEMS = { "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS": "a Mac", "CrOS": "ChromeOS", "Linux": "Linux" };
+
+function nameIn(agent, names) {
+  return Object.entries(names).find(([sign]) => agent.includes(sign))?.[1] ?? "something else";
+}
+
+// What lets a name in that was here before, on this browser.
+function tokenOf(typed) {
+  const me = kept.get("me", null);
+  return me?.name === fold(typed) ? { token: me.token, epoch: me.epoch } : {};
+}
+
 // ---------------------------------------------------------------- the link
 
 const PING_EVERY = 15;
@@ -102,6 +116,12 @@ class Link {
     this.isWanted = false;
     this.retryAt = 0;
     this.attempts = 0;
+  }
+
+  // Begin, at once.
+  enter() {
+    this.attempts = 0;
+    this.open();
   }
 
   open() {
@@ -374,16 +394,21 @@ function partner(name, me) {
 
 // ---------------------------------------------------------------- the conversation
 
+// By this one knows one's devices from each other.
+const PROGRAM = `the page, ${nameIn(navigator.userAgent, BROWSERS)} on ${nameIn(navigator.userAgent, SYSTEMS)}`;
+
 const LASTING = new Set(["storage_failed", "storage_full", "busy", "try_later"]); // worth another try
 
 class Chat {
   me = null;
   identity = null; // what the hello says: name, token, password
+  hasAccount = false; // the name is registered, and one's own
   limits = { text: 16384, line: 65536 };
   rooms = new Map();
   open = null; // the room that is shown
   pending = []; // what was said and is not acked: id, room, text, reply_to, why it was refused
   isConnected = false;
+  trouble = ""; // why the server lets nobody in just now
   words = kept.get("words", []); // that call, besides one's name
   link = new Link(this);
   #calls = new Map(); // id → what is done with the answers
@@ -391,16 +416,36 @@ class Chat {
 
   enter(identity) {
     this.identity = identity;
-    this.link.open();
+    this.link.enter();
     show.state();
   }
 
-  leave() {
+  // Nothing of this person is left in this browser, nor may it come in without the password.
+  async leave() {
+    if (this.hasAccount) await this.#revokeThis().catch(() => null);
+    else this.#leaveRooms();
+    for (const what of ["pending", "drafts", "rooms", "open"]) kept.drop(`${what}:${this.me}`);
+    for (const what of ["me", "name", "words", "notify"]) kept.drop(what);
+    this.words = [];
+    this.end();
+  }
+
+  #leaveRooms() {
     for (const room of this.rooms.values()) {
       if (!room.isPrivate && room.isIn) this.link.send({ type: "leave", room: room.name });
     }
-    kept.drop("me");
-    this.end();
+  }
+
+  async #revokeThis() {
+    const [{ devices }] = await this.ask({ type: "devices" });
+    await this.ask({ type: "revoke", device: devices.find(device => device.this).device });
+  }
+
+  // It is one's own from now on, and this browser's token stays good.
+  owned() {
+    this.hasAccount = true;
+    this.identity.isOwn = true;
+    kept.set("me", this.identity);
   }
 
   end() {
@@ -408,6 +453,7 @@ class Chat {
     this.isConnected = false;
     this.rooms.clear();
     this.#calls.clear();
+    this.pending = [];
     this.open = this.me = this.identity = null;
   }
 
@@ -415,7 +461,7 @@ class Chat {
 
   opened() {
     const { name, token, password } = this.identity;
-    this.link.send({ type: "hello", name, token, password, client: "trio_chat page", id: "hello" });
+    this.link.send({ type: "hello", name, token, password, client: PROGRAM, id: "hello" });
   }
 
   heard(message) {
@@ -462,7 +508,9 @@ class Chat {
     this.limits = welcome.limits;
     this.isConnected = true;
     this.link.greeted();
-    this.identity = { name: welcome.name, token: welcome.token, epoch: welcome.epoch, room: this.identity.room };
+    this.hasAccount = welcome.account ?? false;
+    this.trouble = "";
+    this.identity = { name: welcome.name, token: welcome.token, epoch: welcome.epoch, room: this.identity.room, isOwn: this.hasAccount };
     kept.set("me", this.identity);
     this.pending = kept.get(`pending:${this.me}`, []);
     tabs.tell();
@@ -577,10 +625,11 @@ class Chat {
   #turnedAway(error) {
     if (["server_full", "too_many_connections"].includes(error.code)) {
       this.link.retry(error.retry ?? 10);
+      this.trouble = `${oneLine(error.text)}. Trying again …`;
       return;
     }
     this.end();
-    show.door(oneLine(error.text));
+    show.door(oneLine(error.text), ["password_needed", "wrong_password"].includes(error.code));
   }
 
   on_goodbye(goodbye) {
@@ -818,16 +867,35 @@ class Show {
 
   // ------------------------------------------------ the whole
 
-  door(refusal = "") {
+  door(refusal = "", needsPassword = false) {
+    this.#wipe();
     $("app").hidden = true;
     $("door").hidden = false;
-    $("refused").textContent = refusal;
     $("where").textContent = location.host;
-    const form = $("enter").elements;
-    form.name.value ||= kept.get("name", "");
-    if (roomOfAddress()) form.room.value = roomOfAddress();
-    form.name.focus();
+    const { name, room, password } = $("enter").elements;
+    const me = kept.get("me", null);
+    name.value ||= me?.name ?? kept.get("name", "");
+    room.value = roomOfAddress() ?? room.value;
+    $("password-field").hidden = !needsPassword && !(me?.isOwn && me.name === fold(name.value));
+    this.atDoor(refusal);
+    this.state();
+    (needsPassword ? password : name).focus();
     document.title = "trio_chat";
+  }
+
+  // Nothing is left of what somebody has seen here.
+  #wipe() {
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    document.body.append($("actions"));
+    for (const part of ["messages", "waiting", "rooms", "people", "members", "hits", "heard"]) $(part).replaceChildren();
+    $("typed").value = "";
+  }
+
+  // What is told at the door; while one waits there, nothing can be entered.
+  atDoor(text, isWaiting = false) {
+    $("refused").textContent = text;
+    $("refused").classList.toggle("refusal", !isWaiting);
+    $("enter").querySelector("button").disabled = isWaiting;
   }
 
   entered() {
@@ -850,6 +918,7 @@ class Show {
   }
 
   state() {
+    if (!chat.me && chat.identity) this.atDoor(chat.trouble || (chat.link.attempts ? "The server can't be reached. Trying again …" : "Connecting …"), true);
     const lost = chat.me && !chat.isConnected;
     $("state").className = chat.isConnected ? "connected" : "lost";
     $("state").textContent = chat.isConnected ? "connected" : "reconnecting …";
@@ -931,7 +1000,7 @@ class Show {
   // ------------------------------------------------ one room
 
   room(room) {
-    hands.keepDraft();
+    composer.keep();
     hands.markNow();
     chat.open = room;
     if (room) {
@@ -945,7 +1014,7 @@ class Show {
     this.pending();
     this.lists();
     this.toEnd();
-    hands.takeDraft();
+    composer.take();
     hands.mark();
     if (room && !$("members").hidden) chat.askWho(room);
     $("side").classList.remove("open");
@@ -966,7 +1035,7 @@ class Show {
     $("leave").hidden = $("members-open").hidden = !room;
     $("typed").disabled = $("send").disabled = !room;
     $("typed").placeholder = room ? `Write to ${room.isPrivate ? room.title : `#${room.title}`}` : "Enter a room first";
-    $("messages").setAttribute("aria-label", room ? `Messages in ${room.title}` : "Messages");
+    for (const part of ["log", "messages"]) $(part).setAttribute("aria-label", room ? `Messages in ${clean(room.title)}` : "Messages");
     this.#members(room);
     this.#older();
   }
@@ -974,7 +1043,7 @@ class Show {
   #older() {
     const room = chat.open;
     $("older").textContent = !room ? "" : !room.first && room.isIn ? "Nothing has been said here yet."
-      : room.hasOlder && room.first > 1 ? "Earlier messages come when you scroll up." : room.isIn ? `This is where ${clean(room.title)} begins.` : "";
+      : room.hasOlder && room.first > 1 ? "Earlier messages come when you scroll up." : room.isIn ? `This is where ${room.isPrivate ? "what you two say" : clean(room.title)} begins.` : "";
   }
 
   left(room) {
@@ -1271,11 +1340,18 @@ class Show {
   attention(room, event, isCalling) {
     this.lists();
     const isSeen = document.visibilityState === "visible" && document.hasFocus();
-    if (!isCalling || isSeen || !kept.get("notify", false)) return;
-    if (typeof Notification === "undefined" || Notification.permission !== "granted") return;
+    if (isCalling && !isSeen && mayNotify()) this.#notify(room, event);
+  }
+
+  #notify(room, event) {
     const where = room.isPrivate ? "" : ` in ${room.title}`;
-    const note = new Notification(clean(event.by + where), { body: oneLine(event.message.text).slice(0, 200), tag: room.name, icon: "/icon.svg" });
-    note.onclick = () => { window.focus(); show.room(room); note.close(); };
+    const body = oneLine(event.message.text).slice(0, 200);
+    try {
+      const note = new Notification(clean(event.by + where), { body, tag: room.name, icon: "/icon.svg" });
+      note.onclick = () => { window.focus(); this.room(room); note.close(); };
+    } catch {
+      // A telephone wants a service worker for that.
+    }
   }
 }
 
@@ -1317,7 +1393,7 @@ function roomOfAddress() {
 async function go(name) {
   let room = chat.rooms.get(fold(name));
   if (!room) {
-    if (name.startsWith("@")) room = chat.roomWith(name.slice(1));
+    if (name.startsWith("@")) room = chat.roomWith(fold(name.slice(1)));
     else room = await chat.join(name, false);
   }
   if (room) show.room(room);
@@ -1332,33 +1408,53 @@ async function jump(room, seq) {
   if (!show.point(seq)) show.toast("That is too far back to be shown here.");
 }
 
-const COMMANDS = {
-  join: ["ROOM [KEY]", "enter a room", (name, key) => enterRoom(name, key)],
-  leave: ["", "leave this room", () => chat.part(chat.open)],
-  msg: ["NAME TEXT", "write to somebody", (name, ...text) => {
-    show.room(chat.roomWith(fold(name)));
-    if (text.length) chat.say(chat.open, text.join(" "));
-  }],
-  topic: ["TEXT", "say what this room is about", (...text) => act({ type: "topic", text: text.join(" ") })],
-  search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
-  invite: ["NAME", "let somebody in", name => act({ type: "invite", name })],
-  kick: ["NAME [REASON]", "put somebody out", (name, ...why) => act({ type: "kick", name, reason: why.join(" ") })],
-  ban: ["NAME [REASON]", "and for good", (name, ...why) => act({ type: "ban", name, reason: why.join(" ") })],
-  unban: ["NAME", "no more", name => act({ type: "ban", name, off: true })],
-  mute: ["NAME [REASON]", "let somebody only listen", (name, ...why) => act({ type: "mute", name, reason: why.join(" ") })],
-  unmute: ["NAME", "no more", name => act({ type: "mute", name, off: true })],
-  appoint: ["NAME RANK", "make somebody a moderator, an owner, a member", (name, rank) => act({ type: "appoint", name, rank })],
-  help: ["", "this list", () => hands.settings(true)],
-};
-
 async function enterRoom(name, key) {
   const room = await chat.join(name, false, key);
   if (room) show.room(room);
 }
 
+function tell(name, ...text) {
+  show.room(chat.roomWith(fold(name.replace(/^@/, ""))));
+  if (text.length) chat.say(chat.open, text.join(" "));
+}
+
 function act(request) {
   return chat.ask({ ...request, room: chat.open.name }).catch(refusal => show.toast(refusal.message));
 }
+
+// With a name, and then for how long or why, or both: /ban eve 7d too loud
+const forAWhile = type => (name, ...why) => {
+  const [, count, unit] = /^([0-9]{1,6})([smhdw])$/.exec(why[0]) ?? [];
+  const until = count && new Date(Date.now() + count * SECONDS[unit] * 1000).toISOString();
+  act({ type, name, until, reason: (count ? why.slice(1) : why).join(" ") });
+};
+
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86400, w: 7 * 86400 };
+const appoint = rank => name => act({ type: "appoint", name, rank });
+
+// Called as at a terminal (client/commands.py), as far as a page has no better way.
+const COMMANDS = {
+  join: ["ROOM [KEY]", "enter a room, or make it", enterRoom],
+  leave: ["", "leave this room", () => chat.part(chat.open)],
+  msg: ["NAME [TEXT]", "write to one person, and nobody else", tell],
+  topic: ["TEXT", "say what this room is about; - takes it away", (...text) => act({ type: "topic", text: text.join(" ").replace(/^-$/, "") })],
+  search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
+  who: ["", "who is here", () => show.beside("members")],
+  invite: ["NAME", "let somebody into this room, and say so", name => act({ type: "invite", name })],
+  kick: ["NAME [WHY]", "put somebody out of this room", (name, ...why) => act({ type: "kick", name, reason: why.join(" ") })],
+  ban: ["NAME [7d] [WHY]", "put somebody out, and keep out", forAWhile("ban")],
+  unban: ["NAME", "let somebody come again", name => act({ type: "ban", name, off: true })],
+  silence: ["NAME [1h] [WHY]", "let somebody listen and not speak", forAWhile("mute")],
+  unsilence: ["NAME", "let somebody speak again", name => act({ type: "mute", name, off: true })],
+  op: ["NAME", "make somebody a moderator of this room", appoint("moderator")],
+  deop: ["NAME", "make somebody a mere member again", appoint("member")],
+  owner: ["NAME", "make somebody an owner of this room", appoint("owner")],
+  access: ["WHO [KEY]", "who gets in: public, invitation or key", (access, key) => act({ type: "restrict", access, key })],
+  register: ["", "make your name yours, with a password", () => account.open()],
+  password: ["", "have another password", () => account.open(true)],
+  devices: ["", "where you are logged in", () => account.open()],
+  help: ["", "this list", () => settings.open(true)],
+};
 
 const KEYS = [
   ["Enter", "send"],
@@ -1370,26 +1466,492 @@ const KEYS = [
   ["Alt+Up, Alt+Down", "the room above, or below"],
   ["Alt+Shift+Down", "the next room with something unread"],
   ["Ctrl+Shift+F", "search"],
-  ["Page Up, Home", "read what was earlier"],
+  ["Page Up, Page Down", "read what was earlier, or later"],
+  ["Shift+Tab, Up", "from the field to the messages"],
   ["Up, Down on a message", "the one before, or after"],
   ["R, E, +, Del on it", "reply, edit, react, delete"],
 ];
 
 const SIGNS = ["👍", "❤️", "😂", "🎉", "👀", "✅", "🙏", "😮", "😢", "🔥", "🚀", "🤔"];
 
+// ------------------------------------------------ writing
+
+class Composer {
+  #about = null; // what is written about: kind (reply or edit), and item
+  #completions = new Completions();
+
+  constructor() {
+    $("typed").addEventListener("input", () => { this.#changed(); this.#completions.offer(false); });
+    $("typed").addEventListener("keydown", press => this.#key(press));
+    $("composer").addEventListener("submit", submission => { submission.preventDefault(); this.#send(); });
+    $("about-not").onclick = () => this.writeAbout(null);
+    $("completions").addEventListener("click", click => this.#completions.accept(click.target.closest("li")));
+  }
+
+  get isAboutSomething() {
+    return this.#about !== null;
+  }
+
+  #key(press) {
+    if (press.isComposing || this.#completions.take(press)) return;
+    const isEmpty = $("typed").value === "";
+    if (press.key === "Enter" && !press.shiftKey && !press.altKey) this.#send();
+    else if (press.key === "ArrowUp" && isEmpty && !press.altKey) this.#editLast();
+    else if (press.key === "Tab" && !press.shiftKey && this.#completions.offer(true)) { /* done */ }
+    else if (press.key === "Escape" && this.#about) { press.stopPropagation(); this.writeAbout(null); }
+    else return;
+    press.preventDefault();
+  }
+
+  #editLast() {
+    const own = chat.open?.items.findLast(item => item.kind === "say" && item.by === chat.me && !item.isGone);
+    if (own) this.writeAbout("edit", own);
+  }
+
+  writeAbout(kind, item = null) {
+    const wasEdit = this.#about?.kind === "edit";
+    this.#tellAbout(kind ? { kind, item } : null);
+    if (kind === "edit") this.put(item.text);
+    else if (wasEdit) this.#restore();
+    $("typed").focus();
+  }
+
+  #tellAbout(about) {
+    this.#about = about;
+    $("about").hidden = !about;
+    const { kind, item } = about ?? {};
+    if (kind === "reply") $("about-text").textContent = `Reply to ${clean(item.by)}: ${oneLine(item.text).slice(0, 120)}`;
+    if (kind === "edit") $("about-text").textContent = "Edit your message";
+  }
+
+  put(text) {
+    $("typed").value = text;
+    this.#changed();
+    $("typed").focus();
+  }
+
+  #changed() {
+    this.#grow();
+    this.keep();
+    this.#measure();
+  }
+
+  #send() {
+    const text = $("typed").value.replace(/^\n+|\s+$/g, "");
+    const about = this.#about;
+    if (!text || !chat.open || !this.#fits(text)) return;
+    if (!about && /^\/(?!\/)/.test(text) && !text.includes("\n")) {
+      this.#command(text);
+    } else if (about?.kind === "edit") {
+      act({ type: "edit", seq: about.item.seq, text });
+      this.writeAbout(null);
+    } else {
+      this.#tellAbout(null);
+      this.put("");
+      chat.say(chat.open, text.replace(/^\/\//, "/"), about?.item.seq);
+      show.toEnd();
+    }
+  }
+
+  #command(text) {
+    const [name, ...words] = text.slice(1).split(/\s+/);
+    const [takes, , run] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
+    const needed = takes?.split(" ").filter(word => word && !word.startsWith("[")).length;
+    if (!run) {
+      this.#hint(`There is no command /${oneLine(name)}. //… says a text with a slash.`);
+    } else if (words.length < needed) {
+      this.#hint(`It is used like this: /${name} ${takes}`);
+    } else {
+      this.put("");
+      run(...words);
+    }
+  }
+
+  #hint(text, isRefusal = true) {
+    $("hint").textContent = text;
+    $("hint").classList.toggle("refusal", isRefusal);
+  }
+
+  // A text that is too long would end the connection: it is not sent at all.
+  #fits(text) {
+    const isWide = bytesOf(JSON.stringify(text)) > chat.limits.line - 1000;
+    return bytesOf(text) <= chat.limits.text && !isWide;
+  }
+
+  #measure() {
+    const size = bytesOf($("typed").value);
+    const isNear = size > chat.limits.text * 0.8;
+    this.#hint(isNear ? `${size.toLocaleString()} of ${chat.limits.text.toLocaleString()} bytes` : "", size > chat.limits.text);
+    $("send").disabled = !chat.open || size > chat.limits.text;
+  }
+
+  #grow() {
+    const typed = $("typed");
+    typed.style.height = "auto";
+    typed.style.height = `${typed.scrollHeight}px`;
+    if (show.isAtEnd) show.toEnd();
+  }
+
+  // What is half typed, for after a reload. Not a command: it may have a key in it or, by a
+  // slip of the finger, a password.
+  keep() {
+    if (!chat.open || !chat.me || this.#about?.kind === "edit") return;
+    const drafts = kept.get(`drafts:${chat.me}`, {});
+    const text = $("typed").value;
+    text && !SECRET.test(text) ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
+    kept.set(`drafts:${chat.me}`, drafts);
+  }
+
+  take() {
+    this.#tellAbout(null);
+    this.#restore();
+    this.#completions.hide();
+    if (!isTouched()) $("typed").focus();
+  }
+
+  #restore() {
+    $("typed").value = chat.open ? kept.get(`drafts:${chat.me}`, {})[chat.open.name] ?? "" : "";
+    this.#grow();
+    this.#measure();
+  }
+}
+
+const SECRET = /^\s*\/(?!\/|msg\s|topic\s|search\s)/;
+const isTouched = () => matchMedia("(pointer: coarse)").matches; // there, a focus brings up the keyboard
+
+class Completions {
+  #choice = 0;
+
+  hide() {
+    $("completions").hidden = true;
+  }
+
+  offer(isAsked) {
+    const typed = $("typed");
+    const before = typed.value.slice(0, typed.selectionStart);
+    const [, start, word] = /^([\s\S]*?)(\S*)$/.exec(before);
+    const options = !start && /^\/\w*$/.test(word) ? this.#commands(word) : this.#names(start, word, isAsked);
+    this.#choice = 0;
+    $("completions").replaceChildren(...options.slice(0, 8).map(option => this.#line(option)));
+    $("completions").hidden = !options.length;
+    this.#choose(0);
+    if (isAsked && options.length === 1) this.accept($("completions").firstElementChild);
+    return options.length > 0;
+  }
+
+  #commands(word) {
+    return Object.entries(COMMANDS).filter(([name]) => `/${name}`.startsWith(word))
+      .map(([name, [takes, help]]) => ({ word, text: `/${name}${takes && " "}`, note: help, label: `/${name} ${takes}` }));
+  }
+
+  #names(start, word, isAsked) {
+    const part = word.replace(/^@/, "");
+    if (!chat.open || (word === part && !isAsked) || (!part && word === part)) return [];
+    const names = new Set([...chat.open.members.keys(), ...chat.open.items.slice(-200).map(item => item.by)]);
+    return [...names].filter(name => name && name !== chat.me && name.startsWith(fold(part)))
+      .map(name => ({ word, text: start ? `${name} ` : `${name}: `, note: "", label: name }));
+  }
+
+  #line({ word, text, note, label }) {
+    const line = make("li", "", clean(label));
+    line.role = "option";
+    if (note) line.append(make("span", "whisper", note));
+    Object.assign(line.dataset, { word, text });
+    return line;
+  }
+
+  #choose(step) {
+    const lines = [...$("completions").children];
+    if (!lines.length) return;
+    this.#choice = (this.#choice + step + lines.length) % lines.length;
+    lines.forEach((line, at) => line.setAttribute("aria-selected", String(at === this.#choice)));
+  }
+
+  // Returns whether the key was for these.
+  take(press) {
+    if ($("completions").hidden) return false;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
+    const chosen = $("completions").children[this.#choice];
+    if (step) this.#choose(step);
+    else if (press.key === "Tab" || (press.key === "Enter" && this.#isPart(press, chosen))) this.accept(chosen);
+    else if (press.key === "Escape") this.hide();
+    else return false;
+    press.preventDefault();
+    press.stopPropagation();
+    return true;
+  }
+
+  // Enter completes a first word that is not whole; what is whole, it sends.
+  #isPart(press, chosen) {
+    const typed = $("typed").value;
+    return !press.shiftKey && !/\s/.test(typed) && chosen?.dataset.text.trim() !== typed;
+  }
+
+  accept(line) {
+    if (!line) return;
+    const typed = $("typed");
+    const { word, text } = line.dataset;
+    const end = typed.selectionStart;
+    typed.setRangeText(text, end - word.length, end, "end");
+    typed.dispatchEvent(new Event("input"));
+    this.hide();
+    typed.focus();
+  }
+}
+
+// ------------------------------------------------ going somewhere
+
+class Finder {
+  #known = []; // the rooms of the server
+  #input = $("finder").querySelector("input");
+
+  constructor() {
+    this.#input.addEventListener("input", () => this.#find());
+    this.#input.addEventListener("keydown", press => this.#key(press));
+    $("found").addEventListener("click", click => this.#go(click.target.closest("li")));
+  }
+
+  async open(start) {
+    this.#input.value = start;
+    $("finder-title").textContent = start === "@" ? "Write to" : "Go to a room or a person";
+    $("finder").showModal();
+    this.#find();
+    const replies = await chat.ask({ type: "rooms" }).catch(() => []);
+    this.#known = replies.flatMap(reply => reply.rooms);
+    this.#find();
+  }
+
+  #find() {
+    const typed = fold(this.#input.value);
+    const isPerson = typed.startsWith("@");
+    const part = typed.replace(/^[@#]/, "");
+    const places = isPerson ? [] : this.#places(part).slice(0, 30);
+    const options = [...places, ...this.#people(part).slice(0, isPerson ? 30 : 5)];
+    if (part && !options.some(option => option.title === part)) options.push(this.#unknown(part, isPerson));
+    $("found").replaceChildren(...options.map(option => this.#line(option)));
+    this.#choose(0, true);
+    $("finder-hint").textContent = isPerson ? "Only the two of you can read it." : "@ and a name writes to a person.";
+  }
+
+  #unknown(part, isPerson) {
+    return { go: isPerson ? `@${part}` : part, title: part, note: isPerson ? "write to" : "make this room", isPerson };
+  }
+
+  #places(part) {
+    const mine = [...chat.rooms.values()].filter(room => !room.isPrivate)
+      .map(room => ({ go: room.name, title: room.title, note: "you are in" }));
+    const others = this.#known.filter(({ room }) => !room.startsWith("@") && !chat.rooms.has(room))
+      .sort((one, other) => other.members - one.members)
+      .map(room => ({ go: room.room, title: room.room, note: noteOf(room) }));
+    return [...mine, ...others].filter(room => room.title.includes(part));
+  }
+
+  #people(part) {
+    const rooms = [...chat.rooms.values()];
+    const names = new Set([...rooms.filter(room => room.isPrivate).map(room => room.title), ...rooms.flatMap(room => [...room.members.keys()])]);
+    names.delete(chat.me);
+    return [...names].filter(name => name.includes(part)).sort().map(name => ({ go: `@${name}`, title: name, note: "", isPerson: true }));
+  }
+
+  #line({ go: place, title, note, isPerson }) {
+    const line = make("li");
+    line.role = "option";
+    line.dataset.go = place;
+    line.append(isPerson ? faceOf(title) : make("span", "sign", "#"), make("bdi", "", clean(title)), make("span", "whisper", note));
+    return line;
+  }
+
+  #choose(step, isAnew = false) {
+    const lines = [...$("found").children];
+    const at = isAnew ? 0 : lines.findIndex(line => line.ariaSelected === "true");
+    const to = lines.length ? (at + step + lines.length) % lines.length : 0;
+    lines.forEach((line, place) => { line.ariaSelected = String(place === to); });
+    lines[to]?.scrollIntoView({ block: "nearest" });
+  }
+
+  #key(press) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
+    if (step) this.#choose(step);
+    else if (press.key === "Enter") this.#go($("found").querySelector("[aria-selected=true]"));
+    else return;
+    press.preventDefault();
+  }
+
+  #go(line) {
+    $("finder").close();
+    if (line) go(line.dataset.go);
+  }
+}
+
+const noteOf = ({ members, access }) => `${members} here${access && access !== "public" ? `, by ${access}` : ""}`;
+
+// ------------------------------------------------ what one prefers
+
+class Settings {
+  #form = $("settings").querySelector("form");
+
+  constructor() {
+    $("settings-open").onclick = () => this.open(false);
+    $("account-open").onclick = () => { $("settings").close(); account.open(); };
+    $("sign-out").onclick = () => { $("settings").close(); this.#signOut(); };
+    this.#form.elements.notify.addEventListener("change", () => this.#askLeave());
+    $("settings").addEventListener("close", () => this.#closed());
+  }
+
+  open(isHelp) {
+    const { theme, notify, words } = this.#form.elements;
+    theme.value = kept.get("theme", "auto");
+    notify.checked = mayNotify();
+    words.value = chat.words.join(", ");
+    $("notify-hint").textContent = canNotify ? "" : "This browser notifies only over https, or on this machine.";
+    notify.disabled = !canNotify;
+    $("whose").textContent = chat.hasAccount ? `${chat.me} is registered, and yours.` : `${chat.me} is yours as long as you are here.`;
+    $("account-open").textContent = chat.hasAccount ? "Password and devices" : "Register the name";
+    $("keys").replaceChildren(...this.#keys());
+    $("settings").querySelector("details").open = isHelp;
+    $("settings").showModal();
+  }
+
+  #keys() {
+    const commands = Object.entries(COMMANDS).map(([name, [takes, help]]) => [`/${name} ${takes}`, help]);
+    return [...KEYS, ...commands].flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]);
+  }
+
+  // Browsers let a page ask only while somebody clicks, and once.
+  async #askLeave() {
+    const { notify } = this.#form.elements;
+    if (!notify.checked || await Notification.requestPermission() === "granted") return;
+    notify.checked = false;
+    $("notify-hint").textContent = "The browser does not permit it; its own settings for this page do.";
+  }
+
+  #closed() {
+    const { theme, notify, words } = this.#form.elements;
+    kept.set("theme", theme.value);
+    setTheme();
+    chat.words = words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
+    kept.set("words", chat.words);
+    kept.set("notify", notify.checked);
+  }
+
+  #signOut() {
+    const why = chat.hasAccount ? "Log out? This browser needs the password again then."
+      : "Leave? The name is free for others then.";
+    show.toast(why, chat.hasAccount ? "Log out" : "Leave", async () => { await chat.leave(); show.door(); });
+  }
+}
+
+const canNotify = typeof Notification !== "undefined" && isSecureContext;
+const mayNotify = () => canNotify && Notification.permission === "granted" && kept.get("notify", false);
+
+function setTheme() {
+  const theme = kept.get("theme", "auto");
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+// ------------------------------------------------ a name of one's own
+
+// A password goes from its field to the server, and is nowhere once it is sent.
+class Account {
+  #form = $("own");
+
+  constructor() {
+    $("me-open").onclick = () => this.open();
+    $("account-close").onclick = () => $("account").close();
+    $("account").addEventListener("close", () => this.#form.reset());
+    this.#form.addEventListener("submit", submission => { submission.preventDefault(); this.#own(); });
+    $("device-list").addEventListener("click", click => this.#throwOut(click.target.dataset.device));
+  }
+
+  open(isPassword = false) {
+    this.#show();
+    $("change").parentElement.open = isPassword || !chat.hasAccount;
+    $("account").showModal();
+  }
+
+  #show() {
+    const isOwn = chat.hasAccount;
+    $("account-title").textContent = isOwn ? `${chat.me} is yours` : `Make ${chat.me} yours`;
+    $("account-text").textContent = isOwn ? "This browser comes in without the password until it is logged out."
+      : "With a password, nobody else can have this name, and you have it on all your devices.";
+    for (const part of ["devices", "old-field", "change"]) $(part).hidden = !isOwn;
+    $("own-it").textContent = isOwn ? "Change the password" : "Register";
+    this.#form.elements.username.value = chat.me;
+    this.#form.elements.old.required = isOwn;
+    this.#refuse("");
+    if (isOwn) this.#list();
+  }
+
+  async #own() {
+    const { old, fresh, again } = this.#form.elements;
+    if (fresh.value !== again.value) {
+      this.#refuse("These are two different passwords.");
+      return;
+    }
+    const request = { type: "register", password: fresh.value, old: chat.hasAccount ? old.value : undefined };
+    const told = chat.hasAccount ? "You have another password." : `${chat.me} is yours. At another device you need the password.`;
+    this.#form.reset();
+    await this.#try(request, told);
+  }
+
+  async #try(request, told) {
+    $("own-it").disabled = true;
+    try {
+      await chat.ask(request);
+      chat.owned();
+      $("account").close();
+      show.toast(told);
+    } catch (refusal) {
+      this.#refuse(refusal.message);
+    } finally {
+      $("own-it").disabled = false;
+    }
+  }
+
+  #refuse(text) {
+    $("account-refused").textContent = text;
+  }
+
+  async #list() {
+    $("device-list").replaceChildren();
+    const [reply] = await chat.ask({ type: "devices" }).catch(() => []);
+    const [ours, others] = [true, false].map(isThis => reply?.devices.filter(one => Boolean(one.this) === isThis) ?? []);
+    const devices = [...ours, ...others.reverse()]; // those that came last, first
+    $("device-list").replaceChildren(...devices.map(device => this.#line(device)));
+  }
+
+  #line(device) {
+    const line = make("li");
+    const seen = device.this ? "this one" : device.here ? "here now" : `seen ${dateTime(device.since)}`;
+    line.append(make("span", "", oneLine(device.client ?? "a program without a name")), make("span", "whisper", seen));
+    if (device.this) return line;
+    const button = make("button", "danger", "Log out");
+    button.dataset.device = device.device;
+    button.setAttribute("aria-label", `Log out ${oneLine(device.client ?? "")}, ${seen}`);
+    line.append(button);
+    return line;
+  }
+
+  async #throwOut(device) {
+    if (device === undefined) return;
+    await chat.ask({ type: "revoke", device }).catch(refusal => this.#refuse(refusal.message));
+    this.#list();
+  }
+}
+
+// ------------------------------------------------ all the rest
+
 class Hands {
-  #about = null; // what is written about: kind (reply or edit), item, and room
   #isAsking = false;
   #searched = null;
   #target = null; // the message that is acted upon
-  #choice = 0;
   #marking = null;
 
   constructor() {
     this.#door();
     this.#places();
     this.#log();
-    this.#composer();
     this.#beside();
     this.#dialogs();
     this.#keys();
@@ -1400,9 +1962,8 @@ class Hands {
     $("enter").addEventListener("submit", submission => {
       submission.preventDefault();
       const { name, password, room } = $("enter").elements;
-      $("refused").textContent = "";
       history.replaceState(null, "", `#${encodeURIComponent(room.value.trim())}`);
-      chat.enter({ name: name.value.trim(), password: password.value || undefined, room: room.value.trim() });
+      chat.enter({ ...tokenOf(name.value), name: name.value.trim(), password: password.value || undefined, room: room.value.trim() });
       password.value = "";
     });
   }
@@ -1412,8 +1973,8 @@ class Hands {
       const place = click.target.closest("[data-room]");
       if (place) show.room(chat.rooms.get(place.dataset.room));
     });
-    $("browse").onclick = () => this.find("");
-    $("write").onclick = () => this.find("@");
+    $("browse").onclick = () => finder.open("");
+    $("write").onclick = () => finder.open("@");
     $("side-open").onclick = () => { $("side").classList.add("open"); $("side-close").focus(); };
     $("side-close").onclick = () => $("side").classList.remove("open");
     $("leave").onclick = () => chat.part(chat.open);
@@ -1465,7 +2026,7 @@ class Hands {
   #takeBack(id) {
     const saying = chat.pending.find(one => one.id === id);
     chat.settle(id);
-    if (!$("typed").value) this.#type(saying.text);
+    if (!$("typed").value) composer.put(saying.text);
   }
 
   #itemAt(target) {
@@ -1491,8 +2052,8 @@ class Hands {
 
   #do(action, item) {
     if (!item || item.isGone) return;
-    if (action === "reply") this.#writeAbout("reply", item);
-    if (action === "edit" && item.by === chat.me) this.#writeAbout("edit", item);
+    if (action === "reply") composer.writeAbout("reply", item);
+    if (action === "edit" && item.by === chat.me) composer.writeAbout("edit", item);
     if (action === "react") this.#chooseSign(item);
     if (action === "delete" && (item.by === chat.me || this.#isModerator())) this.#delete(item);
   }
@@ -1509,200 +2070,6 @@ class Hands {
   #chooseSign(item) {
     this.#target = item;
     $("signs").showModal();
-  }
-
-  // ------------------------------------------------ writing
-
-  #composer() {
-    const typed = $("typed");
-    typed.addEventListener("input", () => { this.#grow(); this.keepDraft(); this.#complete(false); this.#measure(); });
-    typed.addEventListener("keydown", press => this.#typedKey(press));
-    $("composer").addEventListener("submit", submission => { submission.preventDefault(); this.#send(); });
-    $("about-not").onclick = () => this.#writeAbout(null);
-    $("completions").addEventListener("click", click => this.#accept(click.target.closest("li")));
-  }
-
-  #typedKey(press) {
-    if (press.isComposing) return;
-    if (!$("completions").hidden && this.#completionKey(press)) return;
-    const isEmpty = $("typed").value === "";
-    if (press.key === "Enter" && !press.shiftKey && !press.altKey) {
-      press.preventDefault();
-      this.#send();
-    } else if (press.key === "ArrowUp" && isEmpty && !press.altKey) {
-      press.preventDefault();
-      this.#editLast();
-    } else if (press.key === "Tab" && !press.shiftKey && this.#complete(true)) {
-      press.preventDefault();
-    } else if (press.key === "Escape" && this.#about) {
-      press.stopPropagation();
-      this.#writeAbout(null);
-    }
-  }
-
-  #editLast() {
-    const own = chat.open?.items.filter(item => item.kind === "say" && item.by === chat.me && !item.isGone).at(-1);
-    if (own) this.#writeAbout("edit", own);
-  }
-
-  #writeAbout(kind, item = null) {
-    const wasEdit = this.#about?.kind === "edit";
-    this.#about = kind ? { kind, item } : null;
-    $("about").hidden = !kind;
-    if (kind === "reply") $("about-text").textContent = `Reply to ${clean(item.by)}: ${oneLine(item.text).slice(0, 120)}`;
-    if (kind === "edit") {
-      $("about-text").textContent = "Edit your message";
-      this.#type(item.text);
-    } else if (wasEdit) {
-      this.#type("");
-    }
-    $("typed").focus();
-  }
-
-  #type(text) {
-    $("typed").value = text;
-    this.#grow();
-    this.keepDraft();
-    this.#measure();
-    $("typed").focus();
-  }
-
-  #send() {
-    const text = $("typed").value.replace(/^\n+|\s+$/g, "");
-    if (!text || !chat.open || !this.#fits(text)) return;
-    if (/^\/(?!\/)/.test(text) && !text.includes("\n") && !this.#about) {
-      if (!this.#command(text)) return;
-      this.#type("");
-    } else if (this.#about?.kind === "edit") {
-      act({ type: "edit", seq: this.#about.item.seq, text });
-      this.#writeAbout(null);
-    } else {
-      const replyTo = this.#about?.item.seq;
-      this.#about = null;
-      $("about").hidden = true;
-      this.#type("");
-      chat.say(chat.open, text.replace(/^\/\//, "/"), replyTo);
-      show.toEnd();
-    }
-  }
-
-  #command(text) {
-    const [name, ...words] = text.slice(1).split(/\s+/);
-    const [takes, , run] = COMMANDS[name] ?? [];
-    const needed = takes?.split(" ").filter(word => word && !word.startsWith("[")).length ?? 0;
-    if (!run) this.#hint(`There is no command /${oneLine(name)}. //… says a text with a slash.`);
-    else if (words.filter(Boolean).length < needed) this.#hint(`It is used like this: /${name} ${takes}`);
-    else run(...words);
-    return Boolean(run) && words.filter(Boolean).length >= needed;
-  }
-
-  #hint(text, isRefusal = true) {
-    $("hint").textContent = text;
-    $("hint").classList.toggle("refusal", isRefusal);
-  }
-
-  // A text that is too long would end the connection: it is not sent at all.
-  #fits(text) {
-    const isWide = bytesOf(JSON.stringify(text)) > chat.limits.line - 1000;
-    return bytesOf(text) <= chat.limits.text && !isWide;
-  }
-
-  #measure() {
-    const size = bytesOf($("typed").value);
-    const isNear = size > chat.limits.text * 0.8;
-    this.#hint(isNear ? `${size.toLocaleString()} of ${chat.limits.text.toLocaleString()} bytes` : "", size > chat.limits.text);
-    $("send").disabled = !chat.open || size > chat.limits.text;
-  }
-
-  #grow() {
-    const typed = $("typed");
-    typed.style.height = "auto";
-    typed.style.height = `${typed.scrollHeight}px`;
-    if (show.isAtEnd) show.toEnd();
-  }
-
-  keepDraft() {
-    if (!chat.open || !chat.me || this.#about?.kind === "edit") return;
-    const drafts = kept.get(`drafts:${chat.me}`, {});
-    const text = $("typed").value;
-    text ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
-    kept.set(`drafts:${chat.me}`, drafts);
-  }
-
-  takeDraft() {
-    this.#about = null;
-    $("about").hidden = true;
-    $("typed").value = chat.open ? kept.get(`drafts:${chat.me}`, {})[chat.open.name] ?? "" : "";
-    this.#grow();
-    this.#measure();
-    $("completions").hidden = true;
-    if (!matchMedia("(pointer: coarse)").matches) $("typed").focus();
-  }
-
-  // ------------------------------------------------ completing
-
-  #complete(isAsked) {
-    const typed = $("typed");
-    const before = typed.value.slice(0, typed.selectionStart);
-    const [, start, word] = /^([\s\S]*?)(\S*)$/.exec(before);
-    const options = this.#options(start, word, isAsked);
-    this.#choice = 0;
-    $("completions").replaceChildren(...options.slice(0, 8).map(option => this.#option(option)));
-    $("completions").hidden = !options.length;
-    this.#choose(0);
-    if (isAsked && options.length === 1) this.#accept($("completions").firstElementChild);
-    return options.length > 0;
-  }
-
-  #options(start, word, isAsked) {
-    if (!start && /^\/\w*$/.test(word)) {
-      return Object.entries(COMMANDS).filter(([name]) => `/${name}`.startsWith(word))
-        .map(([name, [takes, help]]) => ({ word, text: `/${name} `, note: help, label: `/${name} ${takes}` }));
-    }
-    const part = word.replace(/^@/, "");
-    if (!chat.open || (word === part && !isAsked) || (!part && word === part)) return [];
-    const names = [...new Set([...chat.open.members.keys(), ...chat.open.items.slice(-200).map(item => item.by)])];
-    return names.filter(name => name && name !== chat.me && name.startsWith(part.toLowerCase()))
-      .map(name => ({ word, text: start ? `${name} ` : `${name}: `, note: "", label: name }));
-  }
-
-  #option({ word, text, note, label }) {
-    const line = make("li", "", clean(label));
-    line.role = "option";
-    if (note) line.append(make("span", "whisper", note));
-    Object.assign(line.dataset, { word, text });
-    return line;
-  }
-
-  #choose(step) {
-    const lines = [...$("completions").children];
-    if (!lines.length) return;
-    this.#choice = (this.#choice + step + lines.length) % lines.length;
-    lines.forEach((line, at) => line.setAttribute("aria-selected", String(at === this.#choice)));
-  }
-
-  #completionKey(press) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
-    const isWhole = $("completions").children[this.#choice]?.dataset.text.trim() === $("typed").value.trim();
-    if (step) this.#choose(step);
-    else if (press.key === "Tab" || (press.key === "Enter" && !press.shiftKey && !isWhole && !/\s/.test($("typed").value))) this.#accept($("completions").children[this.#choice]);
-    else if (press.key === "Escape") $("completions").hidden = true;
-    else return false;
-    press.preventDefault();
-    press.stopPropagation();
-    return true;
-  }
-
-  #accept(line) {
-    if (!line) return;
-    const typed = $("typed");
-    const { word, text } = line.dataset;
-    const end = typed.selectionStart;
-    typed.setRangeText(text, end - word.length, end, "end");
-    $("completions").hidden = true;
-    this.#grow();
-    this.keepDraft();
-    typed.focus();
   }
 
   // ------------------------------------------------ beside
@@ -1753,116 +2120,10 @@ class Hands {
   // ------------------------------------------------ dialogs
 
   #dialogs() {
-    $("finder").querySelector("input").addEventListener("input", () => this.#finding());
-    $("finder").querySelector("input").addEventListener("keydown", press => this.#finderKey(press));
-    $("found").addEventListener("click", click => this.#goFound(click.target.closest("li")));
-    $("settings-open").onclick = () => this.settings(false);
-    $("settings").addEventListener("close", () => this.#settled());
     $("palette").append(...SIGNS.map(sign => Object.assign(make("button", "", sign), { value: sign })));
     $("signs").addEventListener("close", () => this.#chosen());
-    $("asleep").addEventListener("close", () => chat.enter(chat.identity));
+    $("asleep").addEventListener("close", () => { if (chat.identity) chat.enter(chat.identity); });
     $("asleep").addEventListener("cancel", cancel => cancel.preventDefault());
-  }
-
-  async find(start) {
-    const input = $("finder").querySelector("input");
-    input.value = start;
-    this.known = [];
-    $("finder-title").textContent = start === "@" ? "Write to" : "Go to a room or a person";
-    $("finder").returnValue = "";
-    $("finder").showModal();
-    this.#finding();
-    const replies = await chat.ask({ type: "rooms" }).catch(() => []);
-    this.known = replies.flatMap(reply => reply.rooms);
-    this.#finding();
-  }
-
-  #finding() {
-    const typed = $("finder").querySelector("input").value.trim().toLowerCase();
-    const isPerson = typed.startsWith("@");
-    const part = typed.replace(/^[@#]/, "");
-    const places = isPerson ? [] : this.#places_like(part);
-    const people = this.#people_like(part).slice(0, isPerson ? 30 : 5);
-    const options = [...places.slice(0, 30), ...people];
-    const isThere = options.some(option => option.title === part);
-    if (part && !isThere) options.push(isPerson ? { go: `@${part}`, title: part, note: "write to", isPerson } : { go: part, title: part, note: "make this room" });
-    $("found").replaceChildren(...options.map(option => this.#foundLine(option)));
-    this.#chooseFound(0, true);
-    $("finder-hint").textContent = isPerson ? "Only the two of you can read it." : "@ and a name writes to a person.";
-  }
-
-  #places_like(part) {
-    const mine = [...chat.rooms.values()].filter(room => !room.isPrivate).map(room => ({ go: room.name, title: room.title, note: "you are in" }));
-    const known = new Set(mine.map(room => room.title));
-    const others = (this.known ?? []).filter(room => !known.has(room.room) && !room.room.startsWith("@")).sort((a, b) => b.members - a.members)
-      .map(room => ({ go: room.room, title: room.room, note: `${room.members} here${room.access && room.access !== "public" ? `, by ${room.access}` : ""}` }));
-    return [...mine, ...others].filter(room => room.title.includes(part));
-  }
-
-  #people_like(part) {
-    const names = new Set();
-    for (const room of chat.rooms.values()) {
-      if (room.isPrivate) names.add(room.title);
-      for (const name of room.members.keys()) names.add(name);
-    }
-    names.delete(chat.me);
-    return [...names].filter(name => name.includes(part)).sort().map(name => ({ go: `@${name}`, title: name, note: "", isPerson: true }));
-  }
-
-  #foundLine({ go: place, title, note, isPerson }) {
-    const line = make("li");
-    line.role = "option";
-    line.dataset.go = place;
-    line.append(isPerson ? faceOf(title) : make("span", "sign", "#"), make("bdi", "", clean(title)), make("span", "whisper", note));
-    return line;
-  }
-
-  #chooseFound(step, isAnew = false) {
-    const lines = [...$("found").children];
-    const at = isAnew ? 0 : lines.findIndex(line => line.getAttribute("aria-selected") === "true");
-    const to = lines.length ? (at + step + lines.length) % lines.length : 0;
-    lines.forEach((line, place) => line.setAttribute("aria-selected", String(place === to)));
-    lines[to]?.scrollIntoView({ block: "nearest" });
-  }
-
-  #finderKey(press) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[press.key];
-    if (step) this.#chooseFound(step);
-    else if (press.key === "Enter") this.#goFound($("found").querySelector("[aria-selected=true]"));
-    else return;
-    press.preventDefault();
-  }
-
-  #goFound(line) {
-    $("finder").close();
-    if (line) go(line.dataset.go);
-  }
-
-  settings(isHelp) {
-    const form = $("settings").querySelector("form");
-    form.elements.theme.value = kept.get("theme", "auto");
-    form.elements.notify.checked = kept.get("notify", false);
-    form.elements.notify.disabled = typeof Notification === "undefined" || !isSecureContext;
-    form.elements.words.value = chat.words.join(", ");
-    $("keys").replaceChildren(...[...KEYS, ...Object.entries(COMMANDS).map(([name, [takes, help]]) => [`/${name} ${takes}`, help])]
-      .flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
-    $("settings").querySelector("details").open = isHelp;
-    $("settings").returnValue = "";
-    $("settings").showModal();
-  }
-
-  #settled() {
-    const form = $("settings").querySelector("form").elements;
-    kept.set("theme", form.theme.value);
-    setTheme();
-    chat.words = form.words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
-    kept.set("words", chat.words);
-    kept.set("notify", form.notify.checked);
-    if (form.notify.checked && Notification.permission === "default") Notification.requestPermission();
-    if ($("settings").returnValue === "leave") {
-      chat.leave();
-      show.door();
-    }
   }
 
   #chosen() {
@@ -1879,7 +2140,7 @@ class Hands {
     document.addEventListener("keydown", press => {
       if ($("app").hidden || document.querySelector("dialog[open]")) return;
       const isControl = press.ctrlKey || press.metaKey;
-      if (isControl && press.key.toLowerCase() === "k") this.find("");
+      if (isControl && press.key.toLowerCase() === "k") finder.open("");
       else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
       else if (press.altKey && ["ArrowUp", "ArrowDown"].includes(press.key)) this.#turn(press.key === "ArrowUp" ? -1 : 1, press.shiftKey);
       else if (press.key === "Escape") this.#escape();
@@ -1904,18 +2165,30 @@ class Hands {
   #escape() {
     if ($("side").classList.contains("open")) $("side").classList.remove("open");
     else if (!$("beside").hidden) show.beside(null);
-    else if (this.#about) this.#writeAbout(null);
+    else if (composer.isAboutSomething) composer.writeAbout(null);
     else { show.toEnd(); $("typed").focus(); }
   }
 
   #messageKey(press) {
-    const node = document.activeElement?.closest?.(".message[data-seq]");
-    if (!node || node !== document.activeElement || press.ctrlKey || press.metaKey || press.altKey) return false;
-    const action = { r: "reply", e: "edit", "+": "react", Delete: "delete" }[press.key];
+    const node = document.activeElement;
+    if (press.ctrlKey || press.metaKey || press.altKey) return false;
+    if (node === $("log") && press.key === "ArrowUp") return this.#enterLog();
+    const message = node?.closest(".message[data-seq]");
+    if (!message) return false;
+    const action = node === message && { r: "reply", e: "edit", "+": "react", Delete: "delete" }[press.key];
     const step = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" }[press.key];
     if (action) this.#do(action, this.#itemAt(node));
+    else if (step && node !== message) message.focus();
     else if (step) this.#walk(node, step);
     else return false;
+    return true;
+  }
+
+  // The newest message that is in sight.
+  #enterLog() {
+    const end = $("log").getBoundingClientRect().bottom;
+    const messages = [...$("messages").querySelectorAll(".message")];
+    messages.findLast(node => node.getBoundingClientRect().top < end)?.focus();
     return true;
   }
 
@@ -1942,7 +2215,7 @@ class Hands {
     window.addEventListener("blur", () => this.#lookedAway());
     window.addEventListener("focus", () => this.mark());
     window.addEventListener("online", () => chat.link.retry(0));
-    window.addEventListener("pagehide", () => this.keepDraft());
+    window.addEventListener("pagehide", () => composer.keep());
     const sizes = new ResizeObserver(() => { if (show.isAtEnd) show.toEnd(); });
     for (const part of ["log", "messages", "waiting"]) sizes.observe($(part));
   }
@@ -1966,26 +2239,29 @@ class Hands {
   }
 }
 
-function setTheme() {
-  const theme = kept.get("theme", "auto");
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-}
-
 // ---------------------------------------------------------------- the beginning
 
-let chat, show, hands, tabs;
+let chat, show, composer, finder, settings, account, hands, tabs;
 
 function begin() {
   setTheme();
   chat = new Chat();
   show = new Show();
+  composer = new Composer();
+  finder = new Finder();
+  settings = new Settings();
+  account = new Account();
   hands = new Hands();
   tabs = new Tabs();
   const me = kept.get("me", null);
-  if (me) chat.enter(me);
+  if (me) comeBack(me);
   else show.door();
   startClock(() => chat.link.tick());
+}
+
+function comeBack(me) {
+  chat.enter({ ...me, room: roomOfAddress() ?? me.room });
+  setTimeout(() => { if (!chat.me && chat.identity) show.door(); }, 1000); // or there is nothing to be seen
 }
 
 // The timers of a page that is not looked at are slowed down to one a minute, which the server
