@@ -51,7 +51,9 @@ async def talk(stage: Stage, people: dict[str, Chat], alice: Page) -> None:
     await bob.say("@alice", "psst, coffee at three?")
     await carol.say("garden", "the tomatoes are red")
     await bob.say("garden", "all of them?")
-    await alice.tab.until("document.querySelectorAll('#side .badge:not([hidden])').length === 2")
+    await alice.tab.until(
+        "document.querySelectorAll('#side .badge:not([hidden])').length === 2"
+    )
 
 
 async def photograph(folder: Path, browser: str) -> None:

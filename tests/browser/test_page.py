@@ -567,6 +567,25 @@ async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
         assert typed == "into a room that is not there"
 
 
+async def test_what_can_not_be_done_without_a_connection_is_not_lost(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("the frist")
+        await alice.sees("the frist")
+        await alice.run("chat.isConnected = false")
+        await alice.tab.press("ArrowUp")
+        await alice.fill("#typed", "the first")
+        await alice.tab.press("Enter")
+        await alice.tab.until("document.getElementById('toast').innerText.includes('connect')")
+        assert await alice.run("document.getElementById('typed').value") == "the first"
+        await alice.run("chat.isConnected = true")
+        await alice.tab.press("Enter")
+        await alice.sees("the first(edited)")
+        await alice.run("chat.isConnected = false")
+        await alice.say("/topic numbers")
+        assert await alice.run("document.getElementById('typed').value") == "/topic numbers"
+        assert "connection" in await alice.shown("#hint")
+
+
 # ---------------------------------------------------------------- a name of one's own
 
 PASSWORD, ANOTHER = "correct horse", "battery staple"

@@ -1543,13 +1543,25 @@ class Composer {
     if (!about && /^\/(?!\/)/.test(text) && !text.includes("\n")) {
       this.#command(text);
     } else if (about?.kind === "edit") {
-      act({ type: "edit", seq: about.item.seq, text });
-      this.writeAbout(null);
+      this.#edit(chat.open, about.item, text);
     } else {
       this.#tellAbout(null);
       this.put("");
       chat.say(chat.open, text.replace(/^\/\//, "/"), about?.item.seq);
       show.toEnd();
+    }
+  }
+
+  // An edit is not pending, as a new text would be: if it fails, it is here again.
+  async #edit(room, item, text) {
+    this.writeAbout(null);
+    try {
+      await chat.ask({ type: "edit", room: room.name, seq: item.seq, text });
+    } catch (refusal) {
+      show.toast(refusal.message);
+      if (chat.open !== room || $("typed").value) return;
+      this.writeAbout("edit", item);
+      this.put(text);
     }
   }
 
@@ -1561,6 +1573,8 @@ class Composer {
       this.#hint(`There is no command /${oneLine(name)}. //… says a text with a slash.`);
     } else if (words.length < needed) {
       this.#hint(`It is used like this: /${name} ${takes}`);
+    } else if (!chat.isConnected) {
+      this.#hint("There is no connection; try again in a moment.");
     } else {
       this.put("");
       run(...words);
