@@ -60,6 +60,8 @@ async def test_what_a_server_writes_is_for_its_user_alone(tmp_path: Path) -> Non
     async with process.stdout, process.stderr:
         await read_banner(process.stdout)
         modes = {path.name: path.stat().st_mode & 0o777 for path in data.iterdir()}
+        status = Path(f"/proc/{process.pid}/status")
+        assert not status.exists() or "\nUmask:\t0077\n" in status.read_text()
         process.send_signal(signal.SIGTERM)
         log = b"".join([chunk async for chunk in process.stderr])
         await process.wait()
