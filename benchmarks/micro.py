@@ -151,7 +151,7 @@ class Nobody:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = "") -> None:
         """Nobody is cut off."""
 
 

@@ -49,7 +49,7 @@ KEY = "sesame"
 class Line:
     outbox: Outbox = field(factory=Outbox)
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()
 
 

@@ -51,7 +51,7 @@ NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 class Line:
     outbox: Outbox = field(factory=Outbox)
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()
 
 

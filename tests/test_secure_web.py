@@ -159,6 +159,7 @@ async def test_nobody_is_sent_to_somebody_else(secured: RunningServer, host: str
     [
         f"POST /hooks/{CI} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 1\r\n\r\nx".encode(),
         get(f"/hooks/{CI}", NAME),
+        get("/", NAME).replace(b"GET", b"POST"),
         get("/rooms/ops/events", NAME, f"Authorization: Bearer {CI}"),
         b"GET / HTTP/1.0\r\n\r\n",
     ],

@@ -65,7 +65,7 @@ class Line:
 
     outbox: Outbox = field(factory=Outbox)
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()
 
 

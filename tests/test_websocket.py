@@ -22,7 +22,7 @@ from trio_chat import errors
 from trio_chat.doors.http import GUARDS, Exchange, NotServed
 from trio_chat.doors.websocket import Frames, shake_hands, text_frames
 from trio_chat.framing import LINE_BYTES
-from trio_chat.outbox import GOODBYE
+from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER
 
 
 def client() -> Connection:
@@ -96,6 +96,24 @@ def test_the_lines_do_not_depend_on_how_frames_are_cut(
     assert frames.failure is None
     asked = [event for event in flat if isinstance(event, Ping)]
     assert answered(frames) == [bytes(ping.payload) for ping in asked]
+
+
+class Untouched(Connection):
+    """Is not to be asked."""
+
+    def receive_data(self, data: bytes | None) -> None:
+        assert not data
+
+
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_answers_to_our_pings_do_not_make_it_slow(cut: int) -> None:
+    """A client that is idle now and then would be read by wsproto from then on."""
+    peer, frames = client(), Frames(Untouched(ConnectionType.SERVER))
+    pong, said = peer.send(Pong()), peer.send(text("hi"))
+    data = pong + said + pong + pong + said + pong
+    assert feed(frames, data, [cut, cut + 3]) == [b"hi\n", b"hi\n"]
+    assert feed(frames, pong * 100_000) == []
+    assert feed(frames, said) == [b"hi\n"]
 
 
 def answered(frames: Frames) -> list[bytes]:
@@ -195,6 +213,8 @@ def test_a_peer_that_closes_is_answered_with_its_own_code(code: int) -> None:
         ("name_taken", 1008),
         ("no_hello", 1008),
         ("hello_first", 1008),
+        (TAKEN_OVER, 4000),
+        (PUT_OUT, 4001),
         (None, 1011),
     ],
 )

@@ -27,8 +27,8 @@ QUEUED_BYTES = 256 * 1024
 """The most bytes that wait for the writer, give or take one batch: what a slow line
 takes in a few seconds. The rest waits in the log, where it costs nothing."""
 
-GOODBYE = "goodbye"
-"""What ends a connection that no error does."""
+GOODBYE, TAKEN_OVER, PUT_OUT = "goodbye", "taken_over", "put_out"
+"""What ends a connection that no error does; after the last two there is no last word."""
 
 MOST_BEHIND = 256
 """The most cursors that wait for the writer: more than a connection has rooms, for who
@@ -50,7 +50,7 @@ class Outbox:
     `write`: sends what it can without waiting and returns how much that was; None where
     the transport can't do that (TLS, memory). Raises OSError. `_at_once` is the same, as
     long as nothing is queued and the writer is idle. `ending`: the code of the
-    error that ends the connection, or `GOODBYE`; for doors that say at the end why.
+    error that ends the connection, or `GOODBYE` and the like; for doors that say why.
     """
 
     write: Callable[[bytes], int] | None = None

@@ -33,7 +33,7 @@ from trio_chat.errors import (
 from trio_chat.history import RANDOM_BITS, Account, DeviceId, History, Slice, Stay, Token
 from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
-from trio_chat.outbox import Format, Outbox
+from trio_chat.outbox import PUT_OUT, TAKEN_OVER, Format, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
 from trio_chat.roles import Access, Role, Verb, may
 from trio_chat.rules import refusal
@@ -61,8 +61,8 @@ class Connection(Protocol):
 
     outbox: Outbox
 
-    def cut_off(self, why: str) -> None:
-        """End at once."""
+    def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
+        """End at once. `ending`: what doors say that it was."""
         ...
 
 
@@ -499,7 +499,7 @@ class Hub:
         return device, fresh
 
     def _take_over(self, device: Device, connection: Connection) -> None:
-        device.connection.cut_off("taken over by a new connection")
+        device.connection.cut_off("taken over by a new connection", TAKEN_OVER)
         device.forget_calls()
         device.connection = connection
         device.lost_at = None
@@ -678,5 +678,5 @@ class _Nowhere:
 
     outbox: Outbox = field(factory=_closed_outbox, init=False)
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """There is nothing to cut off."""

@@ -60,7 +60,7 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
-from trio_chat.outbox import GOODBYE, Outbox
+from trio_chat.outbox import GOODBYE, PUT_OUT, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
 from trio_chat.reception import Reception
 from trio_chat.roles import Verb
@@ -77,7 +77,8 @@ HELLO_BYTES, HELLO_LINES = 4096, 20
 may try a few names."""
 
 SILENCE = 45.0
-"""Seconds without a byte after which a peer that pings is taken for lost: three pings."""
+"""Seconds without a byte after which a peer that pings, or is pinged, is taken for lost:
+three pings."""
 
 STUCK = 30.0
 """Seconds in which a peer must take something of what it is sent."""
@@ -194,8 +195,9 @@ class Session:
                 await hang_up(self.stream)
             self._note("closed")
 
-    def cut_off(self, why: str) -> None:
+    def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """End at once, without a word."""
+        self.outbox.ending = ending
         self.outbox.cut()
         assert self._life is not None, "who is in has a connection that runs"
         self._life.cancel(reason=why)
@@ -267,6 +269,9 @@ class Session:
             self._listening.deadline = trio.current_time() + SILENCE
         try:
             return bytes(await self.stream.receive_some(CHUNK_BYTES))
+        except trio.TooSlowError:  # the stream pings by itself
+            self._listening.cancel(reason="silent")
+            await trio.sleep_forever()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("connection reset") from exc
         finally:

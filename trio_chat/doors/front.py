@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.doors.script import Converse
+from trio_chat.doors.http import Exchange
+from trio_chat.doors.script import Converse, as_response
 from trio_chat.doors.stream import TcpStream, direct_read, direct_write
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.tongue import Tongue, tongue_of
@@ -20,6 +21,10 @@ from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
 from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, Arrival, hang_up
 from trio_chat.wire import SERVER
+
+OVERHEAR_WITHIN = CLOSE_WITHIN / 2
+"""Seconds for somebody who is turned away to say what it speaks; so the rest is there for the
+answer."""
 
 
 @define(eq=False)
@@ -67,13 +72,15 @@ class Front:
         await self.converse(stream, outbox, arrival)
 
     async def turn_away(self, stream: trio.abc.Stream, why: Refused) -> None:
-        """Tell somebody why not, and hang up, within CLOSE_WITHIN."""
-        line = SERVER.encode(Error(why.code, str(why), retry=why.retry))
+        """Tell somebody why not, in what it speaks, and hang up, within CLOSE_WITHIN."""
         with trio.move_on_after(CLOSE_WITHIN):
             with suppress(LinkLost, trio.BrokenResourceError):
-                if self.tls is not None and not isinstance(why, TlsRequired):
-                    stream = await self.tls.secure(stream)
-                await stream.send_all(line)
+                is_known = isinstance(why, TlsRequired)  # that it is none that we could answer
+                tongue, heard = (None, b"") if is_known else await _overhear(stream)
+                if tongue is Tongue.TLS and self.tls is not None:
+                    stream = await self.tls.secure(stream, heard)
+                    tongue, _ = await _overhear(stream)
+                await stream.send_all(_last_word(why, tongue))
             await hang_up(stream)
 
     async def _hear_first(
@@ -105,6 +112,22 @@ class Front:
                 yield
             finally:
                 self._undecided.remove(waiting)
+
+
+async def _overhear(stream: trio.abc.Stream) -> tuple[Tongue | None, bytes]:
+    """What somebody speaks who is turned away, if it says that soon enough."""
+    heard = b""
+    with trio.move_on_after(OVERHEAR_WITHIN):
+        while tongue_of(heard) is None and (chunk := await _receive(stream)):
+            heard += chunk
+    return tongue_of(heard), heard
+
+
+def _last_word(why: Refused, tongue: Tongue | None) -> bytes:
+    error = Error(why.code, str(why), retry=why.retry)
+    if tongue is Tongue.HTTP:
+        return Exchange().encode(as_response(error))
+    return SERVER.encode(error)
 
 
 async def _receive(stream: trio.abc.Stream) -> bytes:

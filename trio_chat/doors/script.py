@@ -77,6 +77,8 @@ STATUS: Mapping[str, HTTPStatus] = {
     "text_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "try_later": HTTPStatus.TOO_MANY_REQUESTS,
+    "server_full": HTTPStatus.SERVICE_UNAVAILABLE,
+    "too_many_connections": HTTPStatus.SERVICE_UNAVAILABLE,
     "busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_failed": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,

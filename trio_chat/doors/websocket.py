@@ -26,15 +26,22 @@ from wsproto.utilities import RemoteProtocolError
 from trio_chat.doors.http import HttpRequest, NotServed, guard_headers
 from trio_chat.errors import BadFrame, LineTooLong, WireError
 from trio_chat.framing import LINE_BYTES
-from trio_chat.outbox import GOODBYE, Format, Outbox
+from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER, Format, Outbox
+from trio_chat.session import SILENCE
 
 CLOSE_CODES: Mapping[str | None, int] = {
     None: CloseReason.INTERNAL_ERROR,
     GOODBYE: CloseReason.GOING_AWAY,
     LineTooLong.code: CloseReason.MESSAGE_TOO_BIG,
+    TAKEN_OVER: 4000,
+    PUT_OUT: 4001,
 }
 """What a connection is closed with, by what ended it; any other refusal is a matter of
-policy."""
+policy. Those from 4000 on are ours (RFC 6455, section 7.4.2)."""
+
+PINGS = 3
+"""How many times a peer that is silent is waited for, and pinged between, before it is taken
+for lost: together SILENCE, as where the peer pings."""
 
 
 # ---------------------------------------------------------------- out
@@ -61,8 +68,13 @@ text_frames: Format = _text_frames
 _PLAIN = re.compile(rb"\x81(?:([\x80-\xfd])|\xfe([^\0].|\0[\x7e-\xff]))(....)", re.DOTALL)
 """The head of what is usual: a whole text in one masked frame, shorter than 64 KiB."""
 
-_BEGUN = re.compile(rb"(?:\x81(?:[\x80-\xfd].{0,3}|\xfe.{0,5})?)?", re.DOTALL)
-"""Less than such a head."""
+_PONGS = re.compile(rb"(?:\x8a\x80.{4})*", re.DOTALL)
+"""Answers to our pings, which may come before each."""
+
+_BEGUN = re.compile(
+    rb"(?:\x81(?:[\x80-\xfd].{0,3}|\xfe.{0,5})?|\x8a(?:\x80.{0,3})?)?", re.DOTALL
+)
+"""Less than such a head, or than such an answer."""
 
 
 @define(eq=False)
@@ -103,6 +115,10 @@ class Frames:
             self._read_any(data, lines)
         return b"".join(lines)
 
+    def ping(self) -> bytes:
+        """The frame that asks whether the peer is there."""
+        return self.connection.send(Ping())
+
     def close(self, ending: str | None) -> bytes:
         """The frame that closes it; `ending` is that of the outbox."""
         code = self._code or CLOSE_CODES.get(ending, CloseReason.POLICY_VIOLATION)
@@ -114,7 +130,7 @@ class Frames:
         wsproto takes 16 µs for one, a third of what it costs to tell it to a hundred others.
         So it is asked from the first frame on that is of another kind.
         """
-        at = end = 0
+        at = end = _end_of_pongs(data, 0)
         while found := _PLAIN.match(data, at):
             size = found[1][0] & 0x7F if found[1] else int.from_bytes(found[2], "big")
             end = found.end() + size
@@ -124,7 +140,7 @@ class Frames:
             if not _is_utf8(text):
                 break
             lines.append(_line(text))
-            at = end
+            at = end = _end_of_pongs(data, end)
         self._rest, self._due = bytearray(data[at:]), end - at
         self._is_plain = end > len(data) or _BEGUN.fullmatch(data, at) is not None
         return data[at:]
@@ -155,10 +171,16 @@ class Frames:
                 if not self.is_over:  # it is not the peer who closes
                     self.failure = BadFrame(event.reason or "bad frame")
             case _:
-                pass  # a pong, which nobody has asked for
+                pass  # a pong
 
     def _fail(self, code: int, failure: WireError) -> None:
         self._code, self.failure = code, failure
+
+
+def _end_of_pongs(data: bytes, at: int) -> int:
+    found = _PONGS.match(data, at)
+    assert found is not None, "there may be none"
+    return found.end()
 
 
 def _unmask(key: bytes, masked: bytes) -> bytes:
@@ -230,12 +252,13 @@ class FrameStream(trio.abc.HalfCloseableStream):
         await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next lines; nothing once the peer has closed. Raises `WireError`."""
+        """The next lines; nothing once the peer has closed. Raises `WireError`, and
+        `trio.TooSlowError` if nothing comes within SILENCE, though the peer was pinged."""
         if self._is_closing:
             return bytes(await self.stream.receive_some(max_bytes))
         while not self.frames.is_over:
             await self._answer()
-            data = await self.stream.receive_some(max_bytes)
+            data = await self._hear(max_bytes)
             if not data:
                 return b""
             if lines := self.frames.feed(bytes(data)):
@@ -243,6 +266,15 @@ class FrameStream(trio.abc.HalfCloseableStream):
         if self.frames.failure is not None:
             raise self.frames.failure
         return b""
+
+    async def _hear(self, max_bytes: int | None) -> bytes:
+        for count in range(1, PINGS + 1):
+            with trio.move_on_after(SILENCE / PINGS):
+                return bytes(await self.stream.receive_some(max_bytes))
+            # Where it is full, the peer is being waited for already.
+            if count < PINGS and not self.outbox.is_full:
+                self.outbox.answer(self.frames.ping())
+        raise trio.TooSlowError
 
     async def _answer(self) -> None:
         if self.frames.answers:
