@@ -12,6 +12,7 @@ import trio
 from tests.proof.faults import server_kills
 from tests.proof.program import PROGRAM, Act, perform
 from tests.proof.stage import Row, staged
+from tests.proof.web import speaks_web
 
 SEED = 1
 
@@ -19,6 +20,12 @@ WITHIN = 120.0
 """Seconds that no fault takes, not even on a machine that is busy with something else."""
 
 SHORT = [act for act in PROGRAM if act.short]
+
+
+def test_some_of_all_kinds_speak_websocket() -> None:
+    for kind, count in (("s", 8), ("r", 20), ("r", 192)):
+        web = sum(speaks_web(f"load-{kind}{number}") for number in range(count))
+        assert 0.3 * count <= web <= 0.7 * count
 
 
 async def _bounded(act: Act) -> Row:

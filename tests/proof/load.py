@@ -47,6 +47,7 @@ from tests.proof.log import (
     gather,
     saw,
 )
+from tests.proof.web import dial_web, speaks_web
 from trio_chat.client.calls import Receipt
 from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.lifeline import State
@@ -146,12 +147,15 @@ class Crew:
         hello = Hello(name, token=self.journal.past.tokens.get(name), client=STARTED_BY)
         on_state = partial(self._note_state, name, chats)
         async with AsyncExitStack() as stack:
-            chat = await _open(stack, partial(open_chat, self._dial, hello, on_state))
+            dial = partial(self._dial, name)
+            chat = await _open(stack, partial(open_chat, dial, hello, on_state))
             chats.append(chat)
             self.journal.write(Granted(name, chat.welcome.token))
             yield chat
 
-    async def _dial(self) -> trio.abc.Stream:
+    async def _dial(self, name: str) -> trio.abc.Stream:
+        if speaks_web(name):
+            return await dial_web(self.plan.port, name)
         return await dial_tcp("127.0.0.1", self.plan.port)
 
     def _note_state(self, name: str, chats: list[Chat], state: State) -> None:
