@@ -14,9 +14,6 @@ from trio_chat.client.chat import Chat
 
 WIDE, PHONE = (1180, 720), (390, 780)
 
-AS_DRAWN = """new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"""
-"""Comes true when what was changed is on the screen."""
-
 
 async def talk(stage: Stage, people: dict[str, Chat], alice: Page) -> None:
     """What stands in the pictures."""
@@ -78,7 +75,7 @@ async def photograph(folder: Path, browser: str) -> None:
         await tab.prefer("light")
         await tab.run("show.beside(null)")
         await tab.resize(*PHONE, scale=2, is_phone=True)
-        await tab.run(AS_DRAWN)
+        await tab.until("innerWidth === 390 && $('side').getBoundingClientRect().right <= 0")
         await tab.photograph(folder / "page-phone.png")
         alice.check()
 
