@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -55,8 +56,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     files = [str(path) for part in PARTS for path in sorted(Path(part).glob("**/*.py"))]
-    startable = "--startable-in-context-manager=run"
-    session.run("python", "-m", "flake8_async", "--enable", "ASYNC", startable, *files)
+    command = ["python", "-m", "flake8_async", "--enable", "ASYNC"]
+    command.append("--startable-in-context-manager=run")
+    with ThreadPoolExecutor() as pool:  # it takes two minutes, on one core
+        list(pool.map(lambda half: session.run(*command, *half), (files[::2], files[1::2])))
 
 
 @nox.session
