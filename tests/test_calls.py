@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_chat.client.calls import IN_FLIGHT, Calls, Receipt
+from trio_chat.client.calls import IN_FLIGHT, MOST_PARTS, Calls, Receipt
 from trio_chat.errors import BadFields, ChatError, LinkLost, NotInRoom, Refused, TextTooLong
 from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import (
@@ -77,6 +77,16 @@ async def test_an_answer_in_parts_is_complete_with_its_last() -> None:
     assert too_early.cancelled_caught
     assert await who.wait() == parts
     assert len(await rooms.wait()) == 1
+
+
+async def test_an_answer_that_never_ends_is_none() -> None:
+    calls = Calls()
+    rooms = await calls.begin(Rooms("r"))
+    for _ in range(2 * MOST_PARTS):
+        calls.answer(RoomList((), more=True, id="r"))
+    with pytest.raises(LinkLost, match="never ends"):
+        await rooms.wait()
+    assert list(calls) == []
 
 
 async def test_calls_stand_in_the_order_in_which_they_were_asked() -> None:

@@ -23,6 +23,7 @@ from trio_chat.errors import ChatError, LinkLost
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
     Ack,
+    Called,
     Error,
     Event,
     Gap,
@@ -584,6 +585,16 @@ async def test_what_a_newer_server_says_besides_is_not_minded(virtual_time: None
     ):
         await trio.sleep(lifeline.PING_EVERY * 5)
         assert len(fake.dialled) == 1
+
+
+async def test_nobody_is_called_into_more_rooms_than_there_are(virtual_time: None) -> None:
+    calls = (Called(f"@alice,x{number}:k", "x", 1) for number in range(2 * lifeline.MOST_ROOMS))
+    async with (
+        faking(saying(lines(WELCOME), lines(*calls))) as fake,
+        open_chat(fake.dial, ALICE) as chat,
+    ):
+        await trio.sleep(lifeline.PING_EVERY)
+        assert len(chat._feed.cursors) <= lifeline.MOST_ROOMS  # noqa: SLF001 # nobody shows them
 
 
 # ---------------------------------------------------------------- coming back

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import trio
 from attrs import define, field
 
-from trio_chat.errors import BadFields, ChatError, TextTooLong, from_code
+from trio_chat.errors import BadFields, ChatError, LinkLost, TextTooLong, from_code
 from trio_chat.framing import LINE_BYTES
 from trio_chat.messages import (
     ID_CHARS,
@@ -26,6 +26,10 @@ from trio_chat.wire import CLIENT
 
 IN_FLIGHT = 256
 """The most requests under way; further ones wait for their turn."""
+
+MOST_PARTS = 1000
+"""The most parts of an answer: twenty times what a full server has to say. It is a hostile
+one whose answer never ends."""
 
 Answer = Ack | Error | Page | Members | RoomList | Marked | Found | DeviceList | Done | Pong
 """The replies that answer a request."""
@@ -57,9 +61,12 @@ class Receipt:
             self.fail(from_code(part.code, part.text, part.retry))
             return True
         self._replies.append(part)
-        if isinstance(part, Members | RoomList) and part.more:
+        if not (isinstance(part, Members | RoomList) and part.more):
+            self._is_answered.set()
+            return True
+        if len(self._replies) < MOST_PARTS:
             return False
-        self._is_answered.set()
+        self.fail(LinkLost("the server's answer never ends"))
         return True
 
     def fail(self, error: ChatError) -> None:

@@ -76,6 +76,10 @@ RESUME_AGAIN = 2.0
 BACKOFF_FROM, BACKOFF_TO = 0.2, 10.0
 """The most seconds before the first and before the later attempts to reconnect."""
 
+MOST_ROOMS = 1000
+"""The most rooms that are followed because one is called into them: twice as many private
+ones as a server lets anybody have. It is a hostile one that calls into more."""
+
 RETRY_TO = 300.0
 """The most seconds that one waits because a server has said so: it may be a joker."""
 
@@ -267,7 +271,8 @@ class Lifeline:
                 case Called() if not is_private(reply.room):
                     self.feed.put(reply)
                 case Called():
-                    self._called.setdefault(reply.room, reply.seq - 1)
+                    if len(self._called) + len(self.feed.cursors) < MOST_ROOMS:
+                        self._called.setdefault(reply.room, reply.seq - 1)
                     self._answer_calls()
                 case Goodbye():
                     self._part(reply)
