@@ -45,12 +45,12 @@ def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
 
 def test_all_that_is_promised_is_there() -> None:
     tally = Tally()
-    tally.events, tally.deliveries = 8, 9
+    tally.events, tally.deliveries = 9, 10
     tally.refusals.update(["name_taken", "name_taken", "busy"])
     tally.commit_seconds.add(0.003)
     tally.batch_events.add(64)
     tally.lag_seconds.add(2)
-    found = read(show(Vitals(1, 2, 3, 4, 5, 6, 7, tally)).body)
+    found = read(show(Vitals(1, 2, 3, 4, 5, 6, 7, 8, tally)).body)
     for name, value in {
         "connections": 1,
         "sessions": 2,
@@ -59,8 +59,9 @@ def test_all_that_is_promised_is_there() -> None:
         "private_rooms": 5,
         "followers_behind": 6,
         "outbox_bytes": 7,
-        "events_total": 8,
-        "deliveries_total": 9,
+        "tasks": 8,
+        "events_total": 9,
+        "deliveries_total": 10,
         "refusals_total{name_taken}": 2,
         "refusals_total{busy}": 1,
         "commit_seconds_count": 1,

@@ -175,6 +175,7 @@ class Server:
             private_rooms=len(self._hub.private),
             behind=sum(len(outbox.behind) for outbox in outboxes),
             outbox_bytes=sum(outbox.queued_bytes for outbox in outboxes),
+            tasks=trio.lowlevel.current_statistics().tasks_living,
             tally=self._hub.tally,
         )
 

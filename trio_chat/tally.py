@@ -50,7 +50,7 @@ class Vitals:
     """How a server is doing at one moment, and what it has done so far.
 
     `behind`: the rooms in which somebody has to be read to from the log. `outbox_bytes`: what
-    waits for those who don't read fast enough.
+    waits for those who don't read fast enough. `tasks`: trio's, its own among them.
     """
 
     connections: int
@@ -60,4 +60,5 @@ class Vitals:
     private_rooms: int
     behind: int
     outbox_bytes: int
+    tasks: int
     tally: Tally

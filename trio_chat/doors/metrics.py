@@ -40,6 +40,7 @@ class _Now(Collector):
         yield _gauge("private_rooms", "Rooms of two.", now.private_rooms)
         yield _gauge("followers_behind", "Followers who are read to from the log.", now.behind)
         yield _gauge("outbox_bytes", "Bytes that wait to be sent.", now.outbox_bytes)
+        yield _gauge("tasks", "Tasks of trio.", now.tasks)
         yield _counter("events", "Events that were stored.", tally.events)
         yield _counter("deliveries", "Events handed to live followers.", tally.deliveries)
         yield _refusals(tally.refusals)
