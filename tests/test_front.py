@@ -1,13 +1,17 @@
 """One port: the first bytes decide, none of them is lost, and one clock runs."""
 
+from collections import Counter
+
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import Dial
-from trio_chat import errors
+from tests.test_gate import Passes
+from trio_chat import errors, session
+from trio_chat.gate import IN_ONE_PASS
 from trio_chat.messages import Error, Hello, Welcome
-from trio_chat.session import HELLO_WITHIN, Settings
+from trio_chat.session import HELLO_WITHIN, Session, Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
@@ -79,3 +83,36 @@ async def test_a_bug_at_the_door_is_logged_and_the_server_stands(
             await peer.link.receive()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     await (await dial()).enter("alice", "lobby")
+
+
+async def test_those_who_come_or_go_in_the_same_moment_take_turns(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, came, went = Passes(), Counter[int](), Counter[int]()
+    run, hang_up = Session.run, session.hang_up
+
+    async def begin(self: Session) -> None:
+        came[passes.count] += 1
+        await run(self)
+
+    async def end(stream: trio.abc.Stream) -> None:
+        went[passes.count] += 1
+        await hang_up(stream)
+
+    monkeypatch.setattr(Session, "run", begin)
+    monkeypatch.setattr(session, "hang_up", end)
+    trio.lowlevel.add_instrument(passes)
+    ends = [memory_stream_pair()[1] for _ in range(10 * IN_ONE_PASS)]
+    for end_of_pair in ends:
+        server.serve(end_of_pair)
+    await wait_all_tasks_blocked()
+    for end_of_pair in ends:
+        end_of_pair.receive_stream.put_data(b" ")
+    await wait_all_tasks_blocked()
+    for end_of_pair in ends:
+        end_of_pair.receive_stream.put_eof()
+    await wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(passes)
+    for moves in (came, went):
+        assert sum(moves.values()) == len(ends)
+        assert max(moves.values()) <= IN_ONE_PASS

@@ -1,14 +1,16 @@
 """Tests of who may come in."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 import trio
+from attrs import define
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.errors import ServerFull, TooManyConnections
-from trio_chat.gate import TURNED_AWAY, Gate, link, origin_of
+from trio_chat.gate import IN_ONE_PASS, TURNED_AWAY, Gate, Turnstile, link, origin_of
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +110,40 @@ async def test_nobody_comes_in_while_many_are_turned_away(virtual_time: None) ->
                 await wait_all_tasks_blocked()
                 assert not done.is_set()
             await done.wait()
+
+
+@define(eq=False)
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count: int = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_only_so_many_get_through_in_one_pass() -> None:
+    turnstile, passes, through = Turnstile(), Passes(), list[tuple[int, int]]()
+    trio.lowlevel.add_instrument(passes)
+
+    async def come(number: int) -> None:
+        await turnstile.pass_through()
+        through.append((passes.count, number))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10 * IN_ONE_PASS):
+            nursery.start_soon(come, number)
+    trio.lowlevel.remove_instrument(passes)
+    in_each = Counter(when for when, _ in through)
+    assert max(in_each.values()) == IN_ONE_PASS
+    assert len(in_each) == 10
+
+
+async def test_who_is_cancelled_at_the_turnstile_does_not_hold_it_up() -> None:
+    turnstile = Turnstile()
+    for _ in range(2 * IN_ONE_PASS):
+        with trio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await turnstile.pass_through()
+    with trio.fail_after(1):
+        await turnstile.pass_through()

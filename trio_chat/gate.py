@@ -32,6 +32,10 @@ spare. Whoever comes then waits to be accepted."""
 NETWORK_BITS = 64
 """What of an IPv6 address says whose it is: a household has all addresses below it."""
 
+IN_ONE_PASS = 8
+"""How many come or go in one pass of the loop. A thousand who do so in the same moment take
+half a second; in step, step by step, they would leave nobody else a turn in it."""
+
 link: ContextVar[int | None] = ContextVar("link", default=None)
 """The number of the connection that this task serves, for the log."""
 
@@ -52,6 +56,20 @@ def plain_address(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """The address itself: one of IPv4 that came in through IPv6 is still one."""
     mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
     return mapped or ip
+
+
+@define(eq=False)
+class Turnstile:
+    """Lets some through in each pass of the loop, in the order in which they came."""
+
+    _places: trio.CapacityLimiter = field(
+        factory=lambda: trio.CapacityLimiter(IN_ONE_PASS), init=False
+    )
+
+    async def pass_through(self) -> None:
+        """Wait for one's turn, which is to be taken without waiting for anything."""
+        async with self._places:
+            pass  # whoever gets the place has it in the next pass
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from trio_chat.doors.tcp import listen, serve
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import House, Network, Web
 from trio_chat.errors import LinkLost, Refused
-from trio_chat.gate import MOST, Gate
+from trio_chat.gate import MOST, Gate, Turnstile
 from trio_chat.history import History
 from trio_chat.messages import Goodbye
 from trio_chat.outbox import Outbox
@@ -79,6 +79,7 @@ class Server:
     _front: Front = field(init=False)
     _in_force: Settings = field(init=False)
     _gate: Gate = field(init=False)
+    _turnstile: Turnstile = field(factory=Turnstile, init=False)
     _sessions: set[Session] = field(factory=set, init=False)
     _closing: trio.Event = field(factory=trio.Event, init=False)
 
@@ -98,7 +99,7 @@ class Server:
             self._hub.tally,
         )
         web = Web(house, self._own_sites(), self.scrapers)
-        self._front = Front(self._converse, web, self.tls)
+        self._front = Front(self._converse, web, self._turnstile, self.tls)
 
     def _own_sites(self) -> Sites:
         """Also the names that the certificate is for, whenever it was read last."""
@@ -190,7 +191,14 @@ class Server:
         self, stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival
     ) -> None:
         session = Session(
-            stream, outbox, self._hub, self._sequencer, self._reception, self._in_force, arrival
+            stream,
+            outbox,
+            self._hub,
+            self._sequencer,
+            self._reception,
+            self._turnstile,
+            self._in_force,
+            arrival,
         )
         if self._closing.is_set():
             session.say_goodbye(_GOODBYE)

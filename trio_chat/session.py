@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from trio_chat import errors, names, questions, rules
 from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
-from trio_chat.gate import EACH, MOST, origin_of
+from trio_chat.gate import EACH, MOST, Turnstile, origin_of
 from trio_chat.history import HasRead
 from trio_chat.messages import (
     VERSION,
@@ -146,13 +146,17 @@ class Arrival:
 
 @define(eq=False, repr=False)
 class Session:
-    """The conversation on `stream`. What a peer does wrong never gets out of `run`."""
+    """The conversation on `stream`. What a peer does wrong never gets out of `run`.
+
+    `turnstile`: whoever has hung up waits there.
+    """
 
     stream: trio.abc.Stream
     outbox: Outbox
     hub: Hub
     sequencer: Sequencer
     reception: Reception
+    turnstile: Turnstile
     settings: Settings
     arrival: Arrival
     _lines: LineBuffer = field(factory=lambda: LineBuffer(HELLO_BYTES), init=False)
@@ -267,16 +271,22 @@ class Session:
         pings = self._device is not None and self._device.has_pinged
         if pings:
             self._listening.deadline = trio.current_time() + SILENCE
+        chunk, failure = b"", None
         try:
-            return bytes(await self.stream.receive_some(CHUNK_BYTES))
+            chunk = bytes(await self.stream.receive_some(CHUNK_BYTES))
         except trio.TooSlowError:  # the stream pings by itself
             self._listening.cancel(reason="silent")
             await trio.sleep_forever()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise LinkLost("connection reset") from exc
+            failure = exc
         finally:
             if pings:
                 self._listening.deadline = math.inf  # not while it is us who keep it waiting
+        if not chunk:
+            await self.turnstile.pass_through()
+        if failure is not None:
+            raise LinkLost("connection reset") from failure
+        return chunk
 
     async def _hear(self, line: bytes) -> None:
         if self._device is None:

@@ -17,6 +17,7 @@ from trio_chat.doors.tls import Tls
 from trio_chat.doors.tongue import Tongue, tongue_of
 from trio_chat.doors.web import Web
 from trio_chat.errors import LinkLost, Refused, TlsRequired
+from trio_chat.gate import Turnstile
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
 from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, Arrival, hang_up
@@ -34,11 +35,13 @@ class Front:
     Its clock runs from when it was made: the session goes on with it, so that a hello is
     due as soon as if nobody had looked at the first bytes, nor shaken hands.
 
-    `tls`: encrypts everything; whoever comes without is refused, and a browser sent on.
+    `turnstile`: whoever has said first words waits there, and who said none in time. `tls`:
+    encrypts everything; whoever comes without is refused, and a browser sent on.
     """
 
     converse: Converse
     web: Web
+    turnstile: Turnstile
     tls: Tls | None = None
     _undecided: set[trio.CancelScope] = field(factory=set, init=False)
     _is_closing: bool = field(default=False, init=False)
@@ -92,6 +95,7 @@ class Front:
         with self._patience(arrival):
             while tongue_of(heard) is None and (chunk := await _receive(stream)):
                 heard += chunk
+        await self.turnstile.pass_through()
         return tongue_of(heard) or Tongue.LINES, heard
 
     async def _secure(
