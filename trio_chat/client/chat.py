@@ -363,11 +363,13 @@ async def open_chat(
             except Exception as exc:  # raised below, bare, outside of the nursery
                 failure = exc
             finally:
-                with trio.move_on_after(LEAVE_WITHIN, shield=True):
-                    await chat.take_leave()
-                    await lifeline.hang_up()
-                lifeline.fail(LinkLost("the chat is closed"))
-                life.cancel(reason="the block has ended")
+                try:
+                    with trio.move_on_after(LEAVE_WITHIN, shield=True):
+                        await chat.take_leave()
+                        await lifeline.hang_up()
+                finally:  # a bug in there must not keep it connected for ever
+                    lifeline.fail(LinkLost("the chat is closed"))
+                    life.cancel(reason="the block has ended")
     finally:
         if failure is not None:
             raise failure

@@ -315,19 +315,22 @@ class Lifeline:
         self.feed.begin(ack.room, ack.seq if not ack.again else ack.seq + 1)
 
     def _answer_calls(self) -> None:
-        """Join the private rooms in which something is said, as far as there is space."""
-        while self._called and self._outgoing is not None:
+        """Join the private rooms in which something is said, as far as there is space; that
+        of the requests is theirs."""
+        while self._called and self._has_spare_space():
             room, after = next(iter(self._called.items()))
             if room not in self.feed.joined():
                 id = f"called-{next(self._numbers)}"
-                join = Join(room, after, quiet=True, id=id)
-                try:
-                    self._outgoing.send_nowait(CLIENT.encode(join))
-                except trio.WouldBlock:
-                    return  # with the next call, or the next ping
+                self.send(CLIENT.encode(Join(room, after, quiet=True, id=id)))
                 self._resuming[id] = room
                 self.feed.follow(room, after, is_quiet=True)
             del self._called[room]
+
+    def _has_spare_space(self) -> bool:
+        """If not, there is with the next call, or the next ping."""
+        if self._outgoing is None:
+            return False
+        return self._outgoing.statistics().current_buffer_used < SPARE_LINES
 
     def _fail_to_resume(self, room: str, refusal: Error) -> None:
         """A room that is not followed any more would be missed in silence: try again, or
