@@ -1,9 +1,10 @@
-"""How often somebody may try a password: by the account that is tried, and by the origin.
+"""How often somebody may try a password, or the key of a room: by the account or the room
+that is tried, and by the origin.
 
 Pure: the clock is an argument. A try counts from when it begins, so that a thousand at
-once are no way around it. An account that does not exist is treated as any other, or one
-could find out which do. A token is no password and never comes here, so nobody can lock
-out a device that has one.
+once are no way around it. An account that does not exist is treated as any other, and so is
+a room, or one could find out which do. A token is no password and never comes here, so
+nobody can lock out a device that has one.
 """
 
 from collections import OrderedDict

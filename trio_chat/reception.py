@@ -5,6 +5,7 @@ answered others may have come and gone, so what was known before is looked at ag
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -22,9 +23,10 @@ from trio_chat.errors import (
     TryLater,
     WrongPassword,
 )
+from trio_chat.failures import Failures
 from trio_chat.hashing import Hashing
 from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, Stay
-from trio_chat.messages import DeviceInfo, Hello, Register
+from trio_chat.messages import DeviceInfo, Hello, Join, Register
 from trio_chat.names import Name, skeleton
 from trio_chat.pacing import BURST, RATE, Paces
 from trio_chat.rooms import Device, Hub, Proof
@@ -53,13 +55,14 @@ log = logging.getLogger(__name__)
 @define(eq=False, repr=False)
 class Reception:
     """Lets people in. `guests`: also those whose name is nobody's. `visits`: how often a bot
-    may come for one request each."""
+    may come for one request each. `keys`: of rooms, that were tried in vain."""
 
     hub: Hub
     sequencer: Sequencer
     guests: bool = True
     visits: Paces = field(factory=lambda: Paces(RATE, BURST))
     hashing: Hashing = field(factory=Hashing)
+    keys: Failures = field(factory=Failures)
     _registered: Paces = field(
         factory=lambda: Paces(REGISTERED_AN_HOUR / 3600, REGISTERED_AT_ONCE), init=False
     )
@@ -119,6 +122,20 @@ class Reception:
     def _account(self, name: Name) -> Account | None:
         member = self.hub.members.get(name)
         return None if member is None else member.account
+
+    # ------------------------------------------------------------ keys of rooms
+
+    def try_key(self, device: Device, join: Join, origin: str | None) -> None:
+        """See that nobody guesses keys; whether it is the right one, is decided with the
+        join. Raises `TryLater`, `BadName`."""
+        trial = self.hub.tries_lock(device.member, join, self.sequencer.now())
+        if trial is None:
+            return
+        now = trio.current_time()
+        wait = math.ceil(self.keys.begin(trial.room, origin, now))
+        if wait:
+            raise TryLater(f"too many wrong keys; try again in {wait} s", retry=wait)
+        self.keys.end(trial.room, origin, now, failed=not trial.is_right)
 
     # ------------------------------------------------------------ one's own name
 

@@ -31,7 +31,7 @@ from trio_chat.errors import (
     PasswordNeeded,
 )
 from trio_chat.history import RANDOM_BITS, Account, DeviceId, History, Slice, Stay, Token
-from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
+from trio_chat.messages import Called, Gap, Join, Marked, Reply, RoomState
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import PUT_OUT, TAKEN_OVER, Format, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
@@ -363,6 +363,14 @@ class Proof:
     client: str | None = None
 
 
+@frozen
+class Trial:
+    """A key that somebody tries at the door of a room."""
+
+    room: Name
+    is_right: bool
+
+
 @define(eq=False, repr=False)
 class Hub:
     """The members and rooms of a server; `private`: those for two. `lost`: the devices
@@ -600,6 +608,24 @@ class Hub:
         if refused is not None:
             raise refused
         return room
+
+    def tries_lock(self, member: Member, join: Join, now: datetime) -> "Trial | None":
+        """How a key fits; None if none is needed, or if it is not about keys.
+
+        A room that is not there has a lock like any other, unless the join would make it.
+        """
+        if join.key is None or is_private(join.room):
+            return None
+        name = self.find_name(member, join.room)
+        room = self.rooms.get(name)
+        charter = OPEN if room is None else room.charter
+        is_right = charter.opens(join.key)
+        if room is None:
+            return Trial(name, is_right=False) if join.quiet else None
+        role = room.role(member, now)
+        if may(Verb.JOIN, role, room.access) is not NoSuchRoom:
+            return None
+        return Trial(name, is_right=is_right and role is not Role.BANNED)
 
     def find_name(self, member: Member, raw: str) -> Name:
         """The name, in full, of the room that `raw` means to `member`. There may be no such

@@ -367,6 +367,10 @@ class Session:
 
     async def _heed(self, request: Request, device: Device) -> None:
         match request:
+            case Join(key=str()):
+                await self._catch_up()
+                self.reception.try_key(device, request, origin_of(self.arrival.address))
+                self._posts.append(request)
             case (
                 Join()
                 | Say()
