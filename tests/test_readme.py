@@ -12,7 +12,19 @@ from trio.testing import wait_all_tasks_blocked
 
 import trio_chat
 from tests.test_cli import PROGRAM, free_port, read_banner
-from trio_chat import config, framing, gate, names, pacing, rules, sequencer, server, session
+from trio_chat import (
+    config,
+    failures,
+    framing,
+    gate,
+    names,
+    pacing,
+    quotas,
+    rules,
+    sequencer,
+    server,
+    session,
+)
 from trio_chat.messages import Event, Hello, Join, Say
 from trio_chat.testing import RunningServer
 from trio_chat.wire import SERVER
@@ -40,7 +52,7 @@ def test_the_lines_by_hand_are_requests() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    limits = dict(re.findall(r"^\| ([a-z ]+) \| (.*?) \|", README, re.MULTILINE))
+    limits = dict(re.findall(r"^\| ([a-z, ]+) \| (.*?) \|", README, re.MULTILINE))
     assert limits["a line"] == f"{framing.LINE_BYTES // 1024} KiB"
     assert limits["a text"] == f"{rules.TEXT_BYTES // 1024} KiB"
     assert limits["a name"] == f"{names.NAME_CHARS} characters, {names.NAME_BYTES} bytes"
@@ -54,6 +66,21 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["rooms of a server"] == f"{rules.ROOMS_IN_ALL:,}"
     assert limits["speaking"].startswith(
         f"{pacing.RATE:.0f} messages/s, {pacing.BURST} at once"
+    )
+    assert limits["joining, pages, lists"] == (
+        f"{quotas.JOINS.number}, {quotas.PAGES.number} and {quotas.LISTS.number} a second,"
+        f" {quotas.BACK_AT_ONCE} at once"
+    )
+    assert limits["searching"] == (
+        f"{quotas.SEARCHES.number} a second, {quotas.SEARCHES.at_once} at once"
+    )
+    assert limits["new rooms from one address"].startswith(
+        f"{quotas.ROOMS.number} an hour (`--new-rooms`), and {quotas.PRIVATE_TIMES} times"
+    )
+    assert limits["new names from one address"] == f"{quotas.ACCOUNTS.number} an hour"
+    assert limits["wrong passwords and keys"] == (
+        f"{failures.TRIES}, then a wait from {failures.WAIT_FROM / 60:.0f} to"
+        f" {failures.WAIT_TO / 60:.0f} minutes"
     )
     assert limits["a reader that takes nothing"] == f"{session.STUCK:.0f} s"
     assert limits["a peer that is gone"] == f"{session.SILENCE:.0f} s"

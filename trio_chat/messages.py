@@ -380,7 +380,9 @@ class Limits:
     which a client that pings counts as lost. `connections`: how many there may be in all;
     `per_address`: and from one address, 0 for any number. `hello_bytes`, `hello_lines`,
     `hello_within`: the bytes and the lines up to the end of the hello, and the seconds
-    that it may take.
+    that it may take. `joins`, `pages`, `lists`, `searches`: a second of one connection, in
+    the long run; `new_rooms`, `new_accounts`: an hour from one address. Beyond these there is
+    a refusal that says when to try again; 0 is no limit.
     """
 
     line: int
@@ -396,6 +398,12 @@ class Limits:
     hello_bytes: int
     hello_lines: int
     hello_within: float
+    joins: float = 0
+    pages: float = 0
+    lists: float = 0
+    searches: float = 0
+    new_rooms: int = 0
+    new_accounts: int = 0
 
 
 @frozen

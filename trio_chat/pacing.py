@@ -18,6 +18,10 @@ BURST = 50
 """Says at once: a pasted list, a page of a log."""
 
 
+ROUNDING = 1e-6
+"""Seconds by which a token may be taken too early: so much is lost in adding up."""
+
+
 @define
 class Pace:
     """A token bucket, as the time at which the next token is free (GCRA, ITU-T I.371).
@@ -41,9 +45,10 @@ class Pace:
         """Take a token, if there is one, and 0; or the seconds until there is one."""
         before = self._free_at
         wait = self.take(now) - now
-        if wait > 0:
-            self._free_at = before
-        return max(0.0, wait)
+        if wait <= ROUNDING:
+            return 0.0
+        self._free_at = before
+        return wait
 
 
 KNOWN = 10_000

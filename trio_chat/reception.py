@@ -29,6 +29,7 @@ from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, St
 from trio_chat.messages import DeviceInfo, Hello, Join, Register
 from trio_chat.names import Name, skeleton
 from trio_chat.pacing import BURST, RATE, Paces
+from trio_chat.quotas import ACCOUNTS, Quota, Quotas
 from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.secret import Secret
 from trio_chat.sequencer import Sequencer, Submission
@@ -38,10 +39,7 @@ DEVICES_EACH = 20
 """The most devices that may come back to one account; beyond it the one is forgotten that
 was not seen for the longest time."""
 
-REGISTERED_AN_HOUR, REGISTERED_AT_ONCE = 10, 10
-"""The most accounts that are made from one address: a class that begins, and no more."""
-
-ACCOUNTS = 100_000
+ACCOUNTS_IN_ALL = 100_000
 """The most accounts of a server: some 100 MB."""
 
 ASK_AGAIN = 5.0
@@ -63,9 +61,7 @@ class Reception:
     visits: Paces = field(factory=lambda: Paces(RATE, BURST))
     hashing: Hashing = field(factory=Hashing)
     keys: Failures = field(factory=Failures)
-    _registered: Paces = field(
-        factory=lambda: Paces(REGISTERED_AN_HOUR / 3600, REGISTERED_AT_ONCE), init=False
-    )
+    _quotas: Quotas = field(factory=Quotas, init=False)
 
     async def prove(self, name: Name, hello: Hello, origin: str | None) -> Proof:
         """What somebody proves who says hello from an address.
@@ -169,13 +165,14 @@ class Reception:
         log.info("registered", extra={"who": member.name})
 
     def _take_registration(self, origin: str | None) -> None:
-        if sum(member.has_account for member in self.hub.members.values()) >= ACCOUNTS:
-            raise NotAllowed(f"there are {ACCOUNTS} accounts, which is the most")
-        if origin is None:
-            return
-        wait = self._registered.wait(origin, trio.current_time())
-        if wait > 0:
-            raise TryLater("too many names are registered from there", retry=wait)
+        if sum(member.has_account for member in self.hub.members.values()) >= ACCOUNTS_IN_ALL:
+            raise NotAllowed(f"there are {ACCOUNTS_IN_ALL} accounts, which is the most")
+        self.take(ACCOUNTS, origin)
+
+    def take(self, quota: Quota, origin: str | None) -> None:
+        """Use one of what an address has; this machine is nobody's. Raises `TryLater`."""
+        if origin is not None:
+            self._quotas.take(quota, trio.current_time(), origin)
 
     # ------------------------------------------------------------ one's own devices
 

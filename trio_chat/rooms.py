@@ -29,6 +29,7 @@ from trio_chat.errors import (
     NoSuchRoom,
     NotAllowed,
     PasswordNeeded,
+    Refused,
 )
 from trio_chat.history import RANDOM_BITS, Account, DeviceId, History, Slice, Stay, Token
 from trio_chat.messages import Called, Gap, Join, Marked, Reply, RoomState
@@ -640,6 +641,13 @@ class Hub:
         person = self.find_person(member, raw)
         room = self._pairs.get(member.identity, {}).get(person.identity)
         return make_pair_name(member.name, person.name) if room is None else room.name
+
+    def is_there(self, member: Member, raw: str) -> bool:
+        """Is there such a room, or can there be none?"""
+        try:
+            return self.get(self.find_name(member, raw)) is not None
+        except Refused:  # which is told by who is asked for more
+            return True
 
     def find_person(self, member: Member, raw: str) -> Member:
         """The one whom `member` means by a sign and a name.

@@ -181,6 +181,12 @@ _LIMITS = Limits(
     hello_bytes=4096,
     hello_lines=20,
     hello_within=15.0,
+    joins=5.0,
+    pages=10.0,
+    lists=10.0,
+    searches=2.0,
+    new_rooms=20,
+    new_accounts=10,
 )
 _STATE = RoomState("lobby", head=12, read=11)
 _INFO = RoomInfo("lobby", members=2, head=12)

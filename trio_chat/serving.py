@@ -33,10 +33,13 @@ from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import Network
 from trio_chat.errors import SetupError
+from trio_chat.failures import TRIES, WAIT_FROM, WAIT_TO
 from trio_chat.gate import EACH
 from trio_chat.history import History
 from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
 from trio_chat.pacing import BURST, RATE
+from trio_chat.quotas import ACCOUNTS, JOINS, LISTS, PAGES, ROOMS, SEARCHES
+from trio_chat.rules import ROOMS_EACH, ROOMS_IN_ALL
 from trio_chat.server import SPARE_FILES, Server
 from trio_chat.session import HELLO_BYTES, HELLO_LINES, HELLO_WITHIN, Settings
 from trio_chat.signals import ENDING, HANGUP, TASKS, end_at_once, heed, is_at_terminal
@@ -103,6 +106,11 @@ Examples:
 
 Limits: as many connections as there may be open files, less {SPARE_FILES}. For the
 hello, {HELLO_BYTES} bytes, {HELLO_LINES} lines and {HELLO_WITHIN:.0f} seconds.
+For a connection, {ROOMS_EACH} rooms, and in the long run {JOINS.number} joins,
+{PAGES.number} pages of the history, {LISTS.number} lists of people or rooms
+and {SEARCHES.number} searches a second; --rate 0 lifts these. In all, {ROOMS_IN_ALL:,} rooms.
+From an address, {ACCOUNTS.number} new names an hour; and {TRIES} wrong passwords or keys, then
+a wait of {WAIT_FROM / 60:.0f} to {WAIT_TO / 60:.0f} minutes, as for each name and each room.
 A client is told all limits in its welcome.
 """,
 )
@@ -125,6 +133,7 @@ async def serve(
     rate: Annotated[float, Parameter(validator=Number(gte=0, lte=FASTEST))] = RATE,
     burst: Annotated[int, Parameter(validator=Number(gte=1, lte=FASTEST))] = BURST,
     per_address: Annotated[int, Parameter(validator=Number(gte=0))] = EACH,
+    new_rooms: Annotated[int, Parameter(validator=Number(gte=0))] = int(ROOMS.number),
     guests: Literal["yes", "no"] = "yes",
     tls: Annotated[bool, Flag] = False,
     tls_cert: Annotated[Path | None, Parameter(show_default=False)] = None,
@@ -158,11 +167,15 @@ async def serve(
     retain_events
         How many of the newest events of each room are kept.
     rate
-        Messages a second at which a client is slowed down (none is lost); 0 is no limit.
+        Messages a second at which a client is slowed down (none is lost); 0 is no limit,
+        of what else a client asks for, too.
     burst
         Messages that a client may send at once before it is slowed down.
     per_address
         Connections that there may be from one address; 0 is no limit, and from
+        this machine there is none.
+    new_rooms
+        Rooms that may be made from one address in an hour; 0 is no limit, and from
         this machine there is none.
     guests
         May somebody come in under a name that is not registered? Where not, account
@@ -195,7 +208,7 @@ async def serve(
     if encryption is None and not insecure:
         await _require_loopback(host)
     _prepare_process()
-    settings = Settings(rate, burst, per_address, guests=guests == "yes")
+    settings = Settings(rate, burst, per_address, guests=guests == "yes", new_rooms=new_rooms)
     async with _open_history(folder, sync, retain, retain_events) as history:
         place = "in memory" if folder is None else str(folder / HISTORY_FILE)
         sites = Sites(allow_origin, machine_names() | {host})

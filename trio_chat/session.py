@@ -11,7 +11,7 @@ from here, after the posts that came before them; a pong is given at once.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import assert_never
 
@@ -62,6 +62,19 @@ from trio_chat.messages import (
 )
 from trio_chat.outbox import GOODBYE, PUT_OUT, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
+from trio_chat.pairs import is_private
+from trio_chat.quotas import (
+    ACCOUNTS,
+    JOINS,
+    LISTS,
+    PAGES,
+    PRIVATE_ROOMS,
+    PRIVATE_TIMES,
+    ROOMS,
+    SEARCHES,
+    Quota,
+    Quotas,
+)
 from trio_chat.reception import Reception
 from trio_chat.roles import Verb
 from trio_chat.rooms import Device, Hub
@@ -97,20 +110,30 @@ LINGER_BYTES = 128 * 1024
 
 SERVER_NAME = f"trio_chat {version('trio-chat')}"
 
+_QUOTAS: Mapping[type[questions.Question], Quota] = {
+    History: PAGES,
+    Who: LISTS,
+    Rooms: LISTS,
+    Search: SEARCHES,
+}
+
 log = logging.getLogger(__name__)
 
 
 @frozen
 class Settings:
     """What the operator may choose. `rate`: says a second of one connection, 0 for no
-    limit; `burst`: says at once. `per_address`: connections from one address, 0 for any
-    number; `connections`: in all. `guests`: may somebody come whose name is nobody's?"""
+    limit, also of all else that it asks for; `burst`: says at once. `per_address`:
+    connections from one address, 0 for any number; `connections`: in all. `guests`: may
+    somebody come whose name is nobody's? `new_rooms`: from one address in an hour, 0 for any
+    number."""
 
     rate: float = RATE
     burst: int = BURST
     per_address: int = EACH
     connections: int = MOST
     guests: bool = True
+    new_rooms: int = int(ROOMS.number)
 
     @property
     def limits(self) -> Limits:
@@ -129,7 +152,16 @@ class Settings:
             hello_bytes=HELLO_BYTES,
             hello_lines=HELLO_LINES,
             hello_within=HELLO_WITHIN,
+            joins=self._a_second(JOINS),
+            pages=self._a_second(PAGES),
+            lists=self._a_second(LISTS),
+            searches=self._a_second(SEARCHES),
+            new_rooms=self.new_rooms,
+            new_accounts=int(ACCOUNTS.number),
         )
+
+    def _a_second(self, quota: Quota) -> float:
+        return quota.number if self.rate != 0 else 0.0
 
 
 @frozen
@@ -163,6 +195,7 @@ class Session:
     _strange_lines: int = field(default=0, init=False)
     _strange_bytes: int = field(default=0, init=False)
     _pace: Pace = field(init=False)
+    _quotas: Quotas = field(factory=Quotas, init=False)
     _life: trio.CancelScope | None = field(default=None, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _device: Device | None = field(default=None, init=False)
@@ -367,14 +400,15 @@ class Session:
 
     async def _heed(self, request: Request, device: Device) -> None:
         match request:
-            case Join(key=str()):
-                await self._catch_up()
-                self.reception.try_key(device, request, origin_of(self.arrival.address))
+            case Join():
+                await self._let_join(request, device)
+                self._posts.append(request)
+            case Say():
+                if is_private(request.room):
+                    await self._let_begin(PRIVATE_ROOMS, PRIVATE_TIMES, request.room, device)
                 self._posts.append(request)
             case (
-                Join()
-                | Say()
-                | Leave()
+                Leave()
                 | Edit()
                 | Delete()
                 | React()
@@ -392,6 +426,7 @@ class Session:
                 await self.outbox.wait_for_space()
                 self.outbox.answer(self._encode(Pong(request.id)))
             case History() | Who() | Rooms() | Search():
+                self._take(_QUOTAS[type(request)])
                 await self._catch_up()
                 asker = questions.Asker(self.hub, device, self.sequencer.now())
                 lines = await questions.answer(request, asker)
@@ -407,6 +442,34 @@ class Session:
                 raise errors.HelloTwice(f"you are {device.name} already")
             case _:
                 assert_never(request)
+
+    async def _let_join(self, join: Join, device: Device) -> None:
+        """See that nobody joins too much, makes too many rooms, or guesses their keys.
+
+        Raises `TryLater`, `BadName`.
+        """
+        if _comes_back(join, device):
+            return
+        self._take(JOINS)
+        if join.key is not None:
+            await self._catch_up()
+            self.reception.try_key(device, join, origin_of(self.arrival.address))
+        if not (join.quiet or is_private(join.room)):
+            await self._let_begin(ROOMS, 1, join.room, device)
+
+    async def _let_begin(self, quota: Quota, times: int, room: str, device: Device) -> None:
+        """See that nobody makes too many rooms. Raises `TryLater`."""
+        origin, number = origin_of(self.arrival.address), self.settings.new_rooms * times
+        if not origin or not number or self.hub.is_there(device.member, room):
+            return
+        await self._catch_up()  # what was posted before may have made it
+        if not self.hub.is_there(device.member, room):
+            self.reception.take(quota.of(number), origin)
+
+    def _take(self, quota: Quota) -> None:
+        """Use one of what the connection has. Raises `TryLater`."""
+        if self.settings.rate != 0:
+            self._quotas.take(quota, trio.current_time())
 
     async def _attend(self, request: Register | Devices | Revoke, device: Device) -> Reply:
         match request:
@@ -469,7 +532,7 @@ class Session:
     def _is_paced(self, post: Post) -> bool:
         """All that others have to hear; not the joins with which somebody comes back."""
         assert self._device is not None, "who has not said hello has no posts"
-        return not (isinstance(post, Join) and post.room in self._device.rooms)
+        return not (isinstance(post, Join) and _comes_back(post, self._device))
 
     async def _hand_over(self, posts: list[Post]) -> None:
         """One submission at a time and none while the outbox is full: so what a peer can
@@ -538,6 +601,12 @@ class Session:
             await self.stream.send_all(piece)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("connection reset") from exc
+
+
+def _comes_back(join: Join, device: Device) -> bool:
+    """Is it to a room in which the device is still, by an earlier connection?"""
+    follower = device.rooms.get(names.Name(join.room))
+    return follower is not None and follower.is_detached
 
 
 # ---------------------------------------------------------------- the end

@@ -26,7 +26,7 @@ from trio_chat.client.feed import Feed, Item
 from trio_chat.client.lifeline import Lifeline, State
 from trio_chat.client.link import Dial, Link
 from trio_chat.client.trust import Tls, dial
-from trio_chat.errors import ChatError, LinkLost, Refused
+from trio_chat.errors import ChatError, LinkLost, Refused, TryLater
 from trio_chat.messages import (
     Ack,
     Deed,
@@ -63,6 +63,10 @@ from trio_chat.pairs import is_private
 
 LEAVE_WITHIN = 1.0
 """Seconds to take leave at the end."""
+
+WAIT_TO = 5.0
+"""The most seconds that one waits with a question because the server has said so: for the
+next page, say; not until one may guess a password again."""
 
 
 def _make_ids() -> Iterator[str]:
@@ -268,7 +272,15 @@ class Chat:
         await self._ask(History(room, after=after, limit=self.welcome.limits.page, id=id))
 
     async def _ask(self, request: Request) -> list[Reply]:
-        return await (await self._begin(request)).wait()
+        """Ask, and again if it was only a little too early."""
+        while True:
+            receipt = await self._begin(request)
+            try:
+                return await receipt.wait()
+            except TryLater as refusal:
+                if refusal.retry is None or refusal.retry > WAIT_TO:
+                    raise
+                await trio.sleep(refusal.retry)
 
     async def _begin(self, request: Request) -> Receipt:
         receipt = await self._calls.begin(request)

@@ -27,6 +27,7 @@ from trio_chat.errors import (
     NameTaken,
     NoRoom,
     NotStored,
+    TryLater,
     from_code,
 )
 from trio_chat.messages import (
@@ -335,11 +336,11 @@ class Lifeline:
     def _fail_to_resume(self, room: str, refusal: Error) -> None:
         """A room that is not followed any more would be missed in silence: try again, or
         give it up if one may not be there any more."""
-        failure = from_code(refusal.code, refusal.text)
+        failure = from_code(refusal.code, refusal.text, refusal.retry)
         if isinstance(failure, AlreadyInRoom):  # the program has joined it meanwhile
             return
-        if isinstance(failure, NotStored):
-            self._retry = RESUME_AGAIN
+        if isinstance(failure, NotStored | TryLater):
+            self._come_back_after(failure.retry or RESUME_AGAIN)
             raise LinkLost(f"could not resume {room}: {refusal.text}")
         self.feed.give_up(room)
 
