@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ import trio.testing
 from tests.conftest import Dial, Peer, dialler
 from trio_chat.charter import Identity
 from trio_chat.errors import LinkLost
+from trio_chat.hashing import Hashing
 from trio_chat.history import Account, DeviceId, Keep, Registered, Stay, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
@@ -151,6 +153,50 @@ async def test_a_changed_password_is_the_new_one(call: Dial) -> None:
     await thief.tell(Hello("alice", password=PASSWORD))
     assert await refused(thief) == "wrong_password"
     await log_in(call, password=ANOTHER)
+
+
+async def test_a_changed_password_throws_out_the_other_devices_and_not_this_one(
+    call: Dial,
+) -> None:
+    one, mine = await registered(call)
+    two, theirs = await log_in(call, password=PASSWORD)
+    away, lost = await log_in(call, password=PASSWORD)
+    await away.link.stream.aclose()
+    await one.tell(Register(ANOTHER, old=PASSWORD, id="c"), Devices("d"))
+    await one.hear(Done)
+    assert [device.this for device in (await one.hear(DeviceList)).devices] == [True]
+    with pytest.raises(LinkLost):
+        await two.link.receive()
+    for token in (theirs.token, lost.token):
+        thief = await call()
+        await thief.tell(Hello("alice", token=token))
+        assert await refused(thief) == "password_needed"
+    await one.link.stream.aclose()
+    await log_in(call, token=mine.token)
+
+
+async def test_who_comes_with_the_old_password_while_it_is_changed_is_not_in(
+    call: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = await registered(call)
+    thief = await call()
+    is_checked, may_enter = trio.Event(), trio.Event()
+    check = Hashing.check
+
+    async def check_slowly(self: Hashing, *about: Any) -> str | None:
+        renewed = await check(self, *about)
+        is_checked.set()
+        await may_enter.wait()
+        return renewed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Hashing, "check", check_slowly)
+        await thief.tell(Hello("alice", password=PASSWORD))
+        await is_checked.wait()
+    await one.tell(Register(ANOTHER, old=PASSWORD, id="c"))
+    await one.hear(Done)
+    may_enter.set()
+    assert await refused(thief) == "wrong_password"
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 1025, ""])

@@ -305,7 +305,8 @@ class Search:
 
 @frozen
 class Register:
-    """Make the name that one has one's own; or, with the `old` one, change the password.
+    """Make the name that one has one's own; or, with the `old` one, change the password:
+    then all other devices are thrown out, and need the new one.
 
     `password`: 8 characters at least, 1024 bytes at most.
     """

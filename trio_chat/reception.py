@@ -42,6 +42,10 @@ was not seen for the longest time."""
 ACCOUNTS_IN_ALL = 100_000
 """The most accounts of a server: some 100 MB."""
 
+OTHER_PASSWORD = "the password was changed by another device"  # noqa: S105 # is none
+TAKEN_AWAY = "the operator has taken the account, or its devices, away"
+"""Why devices are cut off."""
+
 ASK_AGAIN = 5.0
 """Seconds after which a history is asked again that has failed."""
 
@@ -112,6 +116,9 @@ class Reception:
         kept = None if account is None else account.password
         renewed = await self.hashing.check(name, origin, password, kept)
         assert account is not None, "nobody has the password of nobody"
+        now = self._account(name)
+        if now is None or now.password != kept:
+            raise WrongPassword("the password was changed meanwhile")
         if renewed is not None:
             self.hub.know_accounts([evolve(account, password=renewed)])
 
@@ -136,7 +143,8 @@ class Reception:
     # ------------------------------------------------------------ one's own name
 
     async def register(self, device: Device, request: Register, origin: str | None) -> None:
-        """Make a guest's name its own, or change the password.
+        """Make a guest's name its own, or change the password: then this device stays, and
+        all others have to come in anew, for whoever has found out the old one may be one.
 
         Raises `NotAllowed`, `BadPassword`, `WrongPassword`, `TryLater`, `NotStored`.
         """
@@ -160,8 +168,13 @@ class Reception:
             hashed,
             is_operator=known is not None and known.is_operator,
         )
-        await self._store(device, [Registered(account)])
+        stays = await self.hub.history.devices(member.identity)
+        others = [Revoked(stay.device) for stay in stays if stay.device != device.id]
+        await self._store(device, [Registered(account), *others])
         member.account = account
+        # Those that are here, and not before: some may have come with the old password.
+        present = [one for one in member.devices if one is not device]
+        await self._see_out(present, OTHER_PASSWORD)
         log.info("registered", extra={"who": member.name})
 
     def _take_registration(self, origin: str | None) -> None:
@@ -247,9 +260,9 @@ class Reception:
         here = self.hub.devices_of(identity)
         return [device for device in here if device.id not in known]
 
-    async def _see_out(self, devices: Sequence[Device]) -> None:
+    async def _see_out(self, devices: Sequence[Device], why: str = TAKEN_AWAY) -> None:
         for device in devices:
-            self._put_out(device, "the operator has taken the account, or its devices, away")
+            self._put_out(device, why)
             log.info("put out", extra={"who": device.name})
             # It may have come back, and been kept again, before this was known.
             changes = [Revoked(device.id)]

@@ -58,7 +58,8 @@ class Ownership:
         new = None if old is None else await self._new_password()
         if old is not None and new is not None:
             await self.chat.register(new.reveal(), old=old.reveal())
-            await self.display.say(notice("you have another password"))
+            told = "you have another password; your other devices have to log in anew"
+            await self.display.say(notice(told))
 
     async def _new_password(self) -> Secret | None:
         """One that was typed twice; if not, it is told."""
