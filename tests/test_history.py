@@ -375,6 +375,23 @@ async def test_who_has_a_private_room_is_not_forgotten(history: History) -> None
     assert (await history.heads())[PAIR] == Head(1, at(1), pair=(OTHER, ME))
 
 
+async def test_a_private_room_is_forgotten_with_who_has_nothing_else(history: History) -> None:
+    said = Entry(Place(PAIR, 1), at(1), ALICE, said_line("tulips"), "c1", "tulips", ME)
+    more = Name("@alice,bob:87654321")
+    both: list[Change] = [KEEP, Paired(PAIR, OTHER, ME), Paired(more, ME, OTHER)]
+    await history.append([said, entry(1, room=more), entry(1)], [*both, HasRead(ME, PAIR, 1)])
+    await history.forget(PAIR)
+    assert PAIR not in await history.heads()
+    assert (await history.after(PAIR, 0, 10)).lines == []
+    assert await history.find([Key(ALICE, "c1")]) == {}
+    assert (await history.search(split("tulips"), [PAIR, LOBBY], None, 9)).lines == []
+    assert await history.recognise(b"now") is not None, "there is another room"
+    await history.forget(more)
+    assert await history.recognise(b"now") is None
+    await history.forget(more)
+    assert list(await history.heads()) == [LOBBY]
+
+
 async def test_what_is_read_is_not_kept_of_who_does_not_come_back(history: History) -> None:
     await history.append(entries(1, 1), [HasRead(ME, LOBBY, 1)])
     await history.append(entries(2, 2), [KEEP])

@@ -10,6 +10,7 @@ import trio
 from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
+from trio_chat import charter
 from trio_chat.charter import Identity
 from trio_chat.errors import Banned, NoSuchRoom, Refused
 from trio_chat.framing import LineBuffer
@@ -277,6 +278,30 @@ async def test_who_is_in_a_room_stays_when_it_is_closed(house: House) -> None:
     assert await house.refused(guest, Join("tea")) is None
 
 
+async def test_guests_who_are_gone_take_no_space_among_the_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charter, "RANKED", 4)
+    async with open_sqlite(tmp_path / "chat.db") as history, running(history) as house:
+        owner = house.enter("owner", has_account=True)
+        await house.post(owner, Join("tea"), Restrict("tea", "invitation"))
+        for number in range(10):
+            guest = house.enter(f"guest{number}")
+            assert await house.refused(owner, Invite("tea", f"guest{number}")) is None
+            assert await house.refused(guest, Join("tea")) is None
+            house.sequencer.depart(guest)
+        stays = [house.enter(f"stay{number}") for number in range(3)]
+        codes = [await house.refused(owner, Invite("tea", one.name)) for one in stays]
+        assert codes == [None, None, None]
+        eve = house.enter("eve")
+        assert await house.refused(owner, Invite("tea", "eve")) == "too_many"
+        assert await house.refused(eve, Join("tea")) == "no_such_room"
+        ranks = house.hub.rooms[Name("tea")].charter.ranks
+        assert set(ranks) == {one.member.identity for one in (owner, *stays)}
+        stored = (await history.heads())[Name("tea")].charter.ranks
+        assert stored == ranks
+
+
 @pytest.mark.parametrize(
     "post",
     [
@@ -321,12 +346,12 @@ async def test_how_rooms_are_governed_outlasts_a_restart(tmp_path: Path) -> None
             Mute("tea", "bob"),
             Restrict("tea", "key", "sesame"),
         )
-        charter = house.hub.rooms[Name("tea")].charter
+        known = house.hub.rooms[Name("tea")].charter
         (page,) = await ask(house, owner, Ask("tea", deeds=True))
     async with open_sqlite(tmp_path / "chat.db") as history, running(history) as house:
-        assert house.hub.rooms[Name("tea")].charter == charter
+        assert house.hub.rooms[Name("tea")].charter == known
         identity: Identity = owner.member.identity
-        assert identity in charter.ranks
+        assert identity in known.ranks
         again = house.enter("op", is_operator=True)
         assert await ask(house, again, Ask("tea", deeds=True)) == [page]
 

@@ -1,5 +1,6 @@
 """Private rooms from a program's side, and what outlasts a connection."""
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import trio
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Dial, Peer, dialler
+from trio_chat.charter import Identity
 from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.feed import Feed
 from trio_chat.client.link import Link
 from trio_chat.errors import NoSuchName, NoSuchRoom
-from trio_chat.history.sqlite import open_sqlite
+from trio_chat.history import Account, Entry, Paired, Place, Registered
+from trio_chat.history.sqlite import SqliteHistory, open_sqlite
 from trio_chat.messages import (
     Ack,
     Called,
@@ -29,8 +32,9 @@ from trio_chat.messages import (
 from trio_chat.names import Name
 from trio_chat.outbox import SLOTS
 from trio_chat.pairs import is_pair_name, is_private, make_pair_name, partner
-from trio_chat.rooms import ROOMS_TOLD
-from trio_chat.sequencer import NOTE_WITHIN
+from trio_chat.reception import ABANDONED_AFTER, Reception
+from trio_chat.rooms import ROOMS_TOLD, Hub, Room
+from trio_chat.sequencer import NOTE_WITHIN, Sequencer
 from trio_chat.testing import RunningServer, running_server
 
 
@@ -151,6 +155,39 @@ async def test_a_guest_comes_back_to_private_rooms_with_the_token_and_not_withou
     await again.tell(Join("@bob", 0, id="j"))
     assert await again.hear(Ack) == Ack("j", room, 1, again=True)
     assert (await again.hear(Event)).message == Say(room, "hi", "c")
+
+
+async def test_what_guests_have_left_alone_for_long_is_forgotten(tmp_path: Path) -> None:
+    clock = [datetime(2026, 11, 26, tzinfo=UTC)]
+    async with open_sqlite(tmp_path / "chat.db") as history:
+        hub = Hub(history)
+        reception = Reception(hub, Sequencer(hub, history, lambda: clock[0]))
+        add_room = partial(_add_private, hub, history, clock[0])
+        one, two, three, holder = map(Identity, range(1, 5))
+        account = Account(holder, Name("holder"), "holder", None)
+        await history.append([], [Registered(account)])
+        hub.know_accounts([account])
+        left = await add_room((one, two), 1)
+        kept = await add_room((one, holder), 2)
+        here = await add_room((two, three), 3)
+        hub._add_member(Name("guest"), three, {})  # noqa: SLF001 # who is here
+        await reception.forget_the_abandoned()
+        assert list(hub.private) == [left, kept, here], "they may come back yet"
+        clock[0] += ABANDONED_AFTER + timedelta(seconds=1)
+        await reception.forget_the_abandoned()
+        assert list(hub.private) == [kept, here]
+        assert [*await history.heads()] == [kept, here]
+        assert hub.may_return(one), "there is the room with the holder of an account"
+
+
+async def _add_private(
+    hub: Hub, history: SqliteHistory, at: datetime, pair: tuple[Identity, Identity], number: int
+) -> Name:
+    name = Name(f"@a,b:{number}")
+    entry = Entry(Place(name, 1), at, Name("a"), b"{}")
+    await history.append([entry], [Paired(name, *pair)])
+    hub.add_room(Room(name, history, 1, at, pair=pair))
+    return name
 
 
 async def test_private_rooms_and_what_was_read_outlast_a_restart(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How a room is governed after a post: another charter, and what is stored for it. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
@@ -22,6 +22,12 @@ class Amendment:
 def promote(room: Name, charter: Charter, identity: Identity, rank: Role) -> Amendment:
     """Make somebody something in a room. Raises `TooMany`."""
     return Amendment(charter.with_rank(identity, rank), [Ranked(room, identity, rank)])
+
+
+def sweep(room: Name, charter: Charter, is_anybody: Callable[[Identity], bool]) -> Amendment:
+    """Forget the guests who can't come back: what they were in a room is nobody's."""
+    gone = {identity for identity in charter.ranks if not is_anybody(identity)}
+    return Amendment(charter.without(gone), [Ranked(room, one, None) for one in gone])
 
 
 def sanction(room: Name, charter: Charter, post: Ban | Mute) -> Amendment:

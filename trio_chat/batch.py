@@ -12,7 +12,7 @@ from typing import assert_never
 from attrs import define, evolve, field
 
 from trio_chat import rules
-from trio_chat.amendments import Amendment, promote, restrict, sanction
+from trio_chat.amendments import Amendment, promote, restrict, sanction, sweep
 from trio_chat.charter import Identity
 from trio_chat.drafts import ONCE, RoomDraft
 from trio_chat.errors import IdTaken, NotStored, Refused
@@ -368,7 +368,8 @@ class Batch:
         self, draft: RoomDraft, member: Member, post: Post, standing: rules.Standing
     ) -> Amendment | None:
         """How the room is governed after a post, if that changes. Raises `TooMany`."""
-        charter, room = draft.charter, draft.room.name
+        room, swept = draft.room.name, self._sweep(draft)
+        charter = swept.charter
         amended: Amendment | None = None
         match post:
             case Join() if standing.is_new_room and member.has_account:
@@ -389,7 +390,20 @@ class Batch:
                 amended = restrict(room, charter, post, draft.present_people())
             case _:
                 pass
-        return amended
+        if amended is None:
+            return None
+        return Amendment(amended.charter, [*swept.changes, *amended.changes])
+
+    def _sweep(self, draft: RoomDraft) -> Amendment:
+        """The charter without the guests who are gone, once there is little space."""
+        if draft.charter.has_space(1 + len(draft.room.followers)):
+            return Amendment(draft.charter, ())
+        present = draft.present_people()
+        return sweep(
+            draft.room.name,
+            draft.charter,
+            lambda one: one in present or self.hub.may_return(one),
+        )
 
     def _rooms_joined(self, device: Device, draft: RoomDraft) -> int:
         """Private rooms are counted by themselves: it is others who begin them."""

@@ -6,7 +6,7 @@ Pure, and never changed: a draft has another one, until it is carried out.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import NewType, Self
@@ -79,6 +79,15 @@ class Charter:
         ranks = {**self.ranks, identity: rank}
         if len(ranks) > RANKED:
             raise TooMany(f"a room can be opened to {RANKED} people")
+        return evolve(self, ranks=ranks)
+
+    def has_space(self, people: int) -> bool:
+        """Could so many more be something here?"""
+        return len(self.ranks) + people <= RANKED
+
+    def without(self, people: Collection[Identity]) -> Self:
+        """The same, where these are nothing."""
+        ranks = {one: rank for one, rank in self.ranks.items() if one not in people}
         return evolve(self, ranks=ranks)
 
     def with_ban(self, name: Name, sanction: Sanction | None) -> Self:

@@ -7,6 +7,7 @@ answered others may have come and gone, so what was known before is looked at ag
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -45,6 +46,13 @@ ACCOUNTS_IN_ALL = 100_000
 OTHER_PASSWORD = "the password was changed by another device"  # noqa: S105 # is none
 TAKEN_AWAY = "the operator has taken the account, or its devices, away"
 """Why devices are cut off."""
+
+FORGET_EVERY = 3600.0
+"""Seconds between two looks for what guests have left behind."""
+
+ABANDONED_AFTER = timedelta(days=90)
+"""How long a private room of two guests is kept in which nothing is said. Their tokens would
+bring them back to it for ever; who wants to keep its messages has an account."""
 
 ASK_AGAIN = 5.0
 """Seconds after which a history is asked again that has failed."""
@@ -234,6 +242,22 @@ class Reception:
         excess = len(stays) - DEVICES_EACH
         if excess > 0:
             await self._store(device, [Revoked(one) for one in away[:excess]])
+
+    # ------------------------------------------------------------ who is gone
+
+    async def keep_forgetting(self) -> None:
+        """Forget now and then what no guest will ask for any more, until cancelled."""
+        while True:
+            await self.forget_the_abandoned()
+            await trio.sleep(FORGET_EVERY)
+
+    async def forget_the_abandoned(self) -> None:
+        """Delete the private rooms that guests have left alone for too long."""
+        before = self.sequencer.now() - ABANDONED_AFTER
+        for room in list(self.hub.private.values()):
+            if self.hub.is_abandoned(room, before):
+                self.hub.drop(room)  # so that nobody who comes now gets half of it
+                await _insist(partial(self.hub.history.forget, room.name))
 
     # ------------------------------------------------------------ what the operator does
 

@@ -670,6 +670,24 @@ class Hub:
         """Those of a private room's two who are here."""
         return [self._people[one] for one in room.pair or () if one in self._people]
 
+    def may_return(self, identity: Identity) -> bool:
+        """Is there anybody who is that, or may there be again?"""
+        return identity in self._people or identity in self._pairs
+
+    def is_abandoned(self, room: Room, before: datetime) -> bool:
+        """Is it a private room of guests, neither of them here, with nothing said since?"""
+        return room.pair is not None and room.last_at < before and not self.people_of(room)
+
+    def drop(self, room: Room) -> None:
+        """Forget a private room in which nobody is any more."""
+        assert room.pair is not None, "only those are dropped of which that is known"
+        del self.private[room.name]
+        one, other = room.pair
+        for me, them in ((one, other), (other, one)):
+            del self._pairs[me][them]
+            if not self._pairs[me]:
+                del self._pairs[me]
+
     def visible(self, member: Member, verb: Verb, now: datetime) -> Sequence[Room]:
         """The rooms in which a member may do something."""
         rooms = [

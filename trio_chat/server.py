@@ -130,6 +130,7 @@ class Server:
             house.start_soon(self._sequencer.see_off_the_lost)
             house.start_soon(self._sequencer.keep_what_is_read)
             house.start_soon(self._reception.keep_up)
+            house.start_soon(self._reception.keep_forgetting)
             house.start_soon(self.history.maintain)
             house.start_soon(self._watch_lag)
             async with trio.open_nursery() as sessions:

@@ -184,11 +184,11 @@ class Titled:
 
 @frozen
 class Ranked:
-    """Somebody is something in a room."""
+    """Somebody is something in a room; nothing any more, if there is no rank."""
 
     room: Name
     identity: Identity
-    rank: Role
+    rank: Role | None
 
 
 @frozen
@@ -354,6 +354,11 @@ class History(Protocol):
     async def deeds(self, room: Name, before: int, limit: int) -> Finds:
         """The newest events before `seq` of what moderators did in a room; `next` is a `seq`,
         too."""
+        ...
+
+    async def forget(self, room: Name) -> None:
+        """Delete all of a private room, and whoever had nothing else to come back to. Nobody
+        can be there any more, or come. Done in parts; what was begun can be done again."""
         ...
 
     async def search(

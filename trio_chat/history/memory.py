@@ -1,7 +1,7 @@
 """A history that lasts as long as the process: `--no-history`, and for tests."""
 
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import nlargest
 from itertools import islice
@@ -74,7 +74,7 @@ class MemoryHistory:
     _places: dict[Key, Place] = field(factory=dict, init=False)
     _devices: dict[DeviceId, Keep] = field(factory=dict, init=False)
     _accounts: dict[Identity, Account] = field(factory=dict, init=False)
-    _paired: set[Identity] = field(factory=set, init=False)
+    _paired: Counter[Identity] = field(factory=Counter, init=False)  # private rooms
     _read: dict[Identity, dict[Name, int]] = field(factory=dict, init=False)
     _count: int = field(default=0, init=False)
 
@@ -168,7 +168,7 @@ class MemoryHistory:
                 self._forget(device)
             case Paired(room, maker, other):
                 self._logs[room].pair = maker, other
-                self._paired |= {maker, other}
+                self._paired.update([maker, other])
             case HasRead(identity, room, seq):
                 self._read.setdefault(identity, {})[room] = seq
             case Rewritten(place, line, text):
@@ -184,7 +184,7 @@ class MemoryHistory:
         kept = self._devices.get(device)
         if kept is None or kept.identity in self._accounts:
             return
-        if kept.identity not in self._paired:
+        if not self._paired[kept.identity]:
             del self._devices[device]
             self._read.pop(kept.identity, None)
 
@@ -217,6 +217,18 @@ class MemoryHistory:
             entry for entry in reversed(entries) if entry.is_deed and entry.place.seq < before
         ]
         return page_of_deeds([(entry.place.seq, entry.line) for entry in found], limit)
+
+    async def forget(self, room: Name) -> None:
+        await trio.lowlevel.checkpoint()
+        log = self._logs.pop(room, _Log())
+        for entry in log.entries:
+            if entry.key is not None:
+                del self._places[entry.key]
+        self._paired -= Counter(log.pair or ())
+        for identity in log.pair or ():
+            self._read.get(identity, {}).pop(room, None)
+            for stay in await self.devices(identity):
+                self._forget(stay.device)
 
     async def search(
         self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int

@@ -157,6 +157,15 @@ def forget(db: Database, device: DeviceId) -> None:
         _forget_person(db, row[0])
 
 
+def forget_room(db: Database, room: int) -> None:
+    """Forget a private room that is empty, and who of its two has nothing else."""
+    db.execute("DELETE FROM reads WHERE room = ?", [room])
+    two = db.execute("DELETE FROM rooms WHERE id = ? RETURNING maker, other", [room]).fetchone()
+    for identity in two or ():
+        for device in devices(db, identity):
+            forget(db, device.device)
+
+
 def _forget_person(db: Database, identity: Identity) -> None:
     db.execute("DELETE FROM reads WHERE identity = ?", [identity])
     db.execute("DELETE FROM ranks WHERE identity = ?", [identity])

@@ -237,6 +237,15 @@ class SqliteHistory:
     async def deeds(self, room: Name, before: int, limit: int) -> Finds:
         return await self._run(lambda: self._deeds(room, before, limit))
 
+    async def forget(self, room: Name) -> None:
+        id = self._rooms.get(room)
+        if id is None:
+            return
+        while await self._run(partial(self._delete, id, "seq > :bound", 0)):
+            pass
+        await self._run(lambda: self._forget(id))
+        del self._rooms[room]
+
     async def search(
         self, words: Sequence[str], rooms: Collection[Name], before: int | None, limit: int
     ) -> Finds:
@@ -383,6 +392,10 @@ class SqliteHistory:
             )
             return deleted
 
+    def _forget(self, room: int) -> None:
+        with transaction(self._db):
+            people.forget_room(self._db, room)
+
     def _forget_texts(self, which: str, values: Mapping[str, int]) -> None:
         texts = self._db.execute(
             f"SELECT number, {index.TEXT} FROM events WHERE {which} AND number <= :indexed",  # noqa: S608
@@ -472,6 +485,9 @@ class SqliteHistory:
 
     def _govern(self, change: Ranked | Sanctioned | Restricted, room: int) -> None:
         match change:
+            case Ranked(_, identity, None):
+                unranked = "DELETE FROM ranks WHERE room = ? AND identity = ?"
+                self._db.execute(unranked, [room, identity])
             case Ranked(_, identity, rank):
                 ranked = "INSERT OR REPLACE INTO ranks VALUES (?, ?, ?)"
                 self._db.execute(ranked, [room, identity, rank])
