@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from trio_chat.charter import Identity
+from trio_chat.charter import Identity, Sanction
 from trio_chat.errors import BadName, LineTooLong, NoSuchRoom, NotJson, SetupError, StorageFull
 from trio_chat.history import (
     SLICE_BYTES,
+    Account,
     Came,
     Change,
     DeviceId,
@@ -23,7 +25,13 @@ from trio_chat.history import (
     Head,
     Keep,
     Key,
+    Paired,
     Place,
+    Ranked,
+    Registered,
+    Restricted,
+    Sanctioned,
+    Titled,
     Token,
     archive,
 )
@@ -39,8 +47,10 @@ from trio_chat.history.archive import (
 from trio_chat.history.file import hold_folder, reading
 from trio_chat.history.sqlite import Retention, open_sqlite
 from trio_chat.messages import Ban, Event, Join, Leave, Mute, Pong, Post, Restrict, Say, Topic
-from trio_chat.names import Name
-from trio_chat.roles import Access
+from trio_chat.names import Name, skeleton
+from trio_chat.passwords import check_password
+from trio_chat.roles import Access, Role
+from trio_chat.secret import Secret
 from trio_chat.testing import running_server
 from trio_chat.wire import SERVER
 
@@ -219,7 +229,7 @@ def test_what_is_there_already_is_skipped(path: Path) -> None:
 BAD_LINES = [
     ("no JSON", b"{\n", NotJson, "one JSON object"),
     ("empty", b"\n", NotJson, "one JSON object"),
-    ("no event", SERVER.encode(Pong()), None, "no event, but a pong"),
+    ("no event", SERVER.encode(Pong()), None, "unknown type 'pong'"),
     ("a bare post", b'{"type":"say","room":"lobby","text":"hi"}\n', None, "unknown type 'say'"),
     ("folded room", line(5, Say("Lobby", "hi")), None, "lower case"),
     ("bad name", line(5, by=Name("4lice")), BadName, "'4lice'"),
@@ -542,6 +552,106 @@ async def test_damage_is_seen(path: Path) -> None:
     faults = inspect(path).faults
     assert faults
     assert all("\n" not in fault for fault in faults)
+
+
+OWNER, GUEST, MATE = Identity(7), Identity(8), Identity(2**53)
+PAIR = Name("@alice,bob:k7Jx2mQ9")
+
+
+async def govern(path: Path) -> None:
+    """A room with an owner and a ban, where the beginning is not kept, and a private one."""
+    by_alice = [
+        entry(event(1, Restrict(TEA, "key")))._replace(author=OWNER),
+        entry(event(2, Say(TEA, 'a trick: ","author":9}', "s")))._replace(author=OWNER),
+        entry(event(3, Say(TEA, "me, too", "s"), by=BOB))._replace(author=GUEST),
+        entry(event(1, Say(PAIR, "just you", "p")))._replace(author=OWNER),
+    ]
+    alice = Account(OWNER, ALICE, skeleton(ALICE), "a-hash", is_operator=True)
+    bob = Account(MATE, BOB, skeleton(BOB), "another-hash")
+    bot = Account(Identity(5), Name("ci"), "ci", None)
+    keep = Keep(DeviceId(1), OWNER, ALICE, Token(b"a-token"))
+    changes: list[Change] = [Registered(alice), Registered(bob), Registered(bot), keep]
+    async with open_sqlite(path, retention=Retention(events=2)) as history:
+        await history.append(
+            by_alice,
+            [
+                *changes,
+                Restricted(TEA, Access.KEY, b"hash-of-a-key"),
+                Titled(TEA, "plans"),
+                *(Ranked(TEA, one, rank) for one, rank in RANKS.items()),
+                Ranked(TEA, GUEST, Role.MEMBER),
+                Sanctioned(TEA, Name("eve"), is_ban=True, sanction=SANCTION),
+                Sanctioned(TEA, Name("mo"), is_ban=False, sanction=FOREVER),
+                Paired(PAIR, OWNER, MATE),
+            ],
+        )
+        await history.prune(DAWN)
+
+
+RANKS = {OWNER: Role.OWNER, MATE: Role.MODERATOR}
+SANCTION = Sanction(DAWN + timedelta(days=1), "loud")
+FOREVER = evolve(SANCTION, until=None)
+
+
+async def test_who_is_who_and_how_rooms_stand_is_in_an_archive(path: Path, other: Path) -> None:
+    await govern(path)
+    exported = list(export_lines(path))
+    import_lines(other, exported)
+    assert list(export_lines(other)) == exported
+    async with open_sqlite(other) as history:
+        heads = await history.heads()
+        tea = heads[TEA]
+        assert (tea.topic, tea.charter.access) == ("plans", Access.INVITATION)
+        assert tea.charter.ranks == RANKS, "a guest does not come back, so it is nothing"
+        assert tea.charter.bans == {"eve": SANCTION}
+        assert list(tea.charter.mutes) == ["mo"]
+        assert heads[PAIR].pair == (OWNER, MATE)
+        found = await history.look_up([Place(TEA, 2), Place(TEA, 3)])
+        assert [record.author for record in found.values()] == [OWNER, GUEST]
+        assert found[Place(TEA, 2)].line == line(2, Say(TEA, 'a trick: ","author":9}', "s"))
+        assert [(one.identity, one.name) for one in await history.accounts()] == [
+            (OWNER, ALICE),
+            (MATE, BOB),
+        ]
+
+
+async def test_nothing_that_proves_who_one_is_leaves_a_server(path: Path, other: Path) -> None:
+    await govern(path)
+    exported = b"".join(export_lines(path))
+    for secret in (b"hash", b"a-token", b"operator", b'"ci"'):
+        assert secret not in exported
+    import_lines(other, exported.splitlines(keepends=True))
+    async with open_sqlite(other) as history:
+        for account in await history.accounts():
+            assert not account.is_operator
+            for password in ("", "a-hash"):
+                assert not check_password(Secret(password), account.password).is_right
+
+
+async def test_who_has_the_name_here_is_somebody_else(path: Path, other: Path) -> None:
+    await govern(path)
+    mine = Account(Identity(99), Name("a1ice"), skeleton(Name("a1ice")), "my-hash")
+    async with open_sqlite(other) as history:
+        await history.append([], [Registered(mine)])
+    import_lines(other, export_lines(path))
+    async with open_sqlite(other) as history:
+        assert [one.name for one in await history.accounts()] == ["a1ice", "bob"]
+        assert mine.identity not in (await history.heads())[TEA].charter.ranks
+
+
+async def test_an_old_archive_gives_nobody_back_what_was_taken(path: Path) -> None:
+    await govern(path)
+    exported = list(export_lines(path))
+    async with open_sqlite(path) as history:
+        await history.append([], [Ranked(TEA, MATE, Role.MEMBER)])
+    import_lines(path, exported)
+    async with open_sqlite(path) as history:
+        assert (await history.heads())[TEA].charter.ranks[MATE] is Role.MEMBER
+
+
+def test_an_archive_says_nothing_of_rooms_that_it_has_not(path: Path) -> None:
+    with pytest.raises(SetupError, match="line 1: tea has no events"):
+        import_lines(path, [b'{"type":"state","room":"tea"}\n'])
 
 
 async def test_a_closed_room_is_closed_after_an_import(path: Path, other: Path) -> None:

@@ -24,6 +24,7 @@ LAYERS = [
     {"history.words", "history.file", "history.thread", "outbox", "gate"},
     {"history.memory", "history.index", "history.people"},
     {"history.sqlite"},
+    {"history.annex"},
     {"history.archive"},
     {"rooms"},
     {"amendments", "revisions", "questions"},
@@ -138,6 +139,7 @@ ONLY_IN = {
     "confusable_homoglyphs": {"names"},
     "sqlite3": {
         "client.journal",
+        "history.annex",
         "history.archive",
         "history.file",
         "history.index",

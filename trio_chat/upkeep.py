@@ -65,7 +65,9 @@ Examples:
 def export(*rooms: str, data: Data = None, output: Path | None = None) -> None:
     """Write out all events, or those of some rooms, as lines of JSON.
 
-    The lines are those that were sent, room after room. A server may be running.
+    The lines are those that were sent, room after room; besides, who said it, who
+    has an account, and how the rooms are governed. No password, token or key is
+    among them. A server may be running.
 
     Parameters
     ----------
@@ -104,7 +106,9 @@ def import_(
     """Take in events that `history export` has written: all of them, or none.
 
     In each room they have to begin where the history ends, or to repeat it; a
-    new room may begin anywhere. No server may be using the folder.
+    new room may begin anywhere. Who has an account there has one here, as soon as
+    account password gives it a password; unless there is one of that name here,
+    which is somebody else's. No server may be using the folder.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """What goes out of the durable history, and comes back: export, import, backup.
 
 An export is the events as they were sent, a line each: the rooms in order of name, each by
-`seq`. A backup is the file itself. Both are made beside a running server, within one read
+`seq`; and besides, who they are by and how the rooms stand (`annex.py`). A backup is the file
+itself. Both are made beside a running server, within one read
 transaction: what is written meanwhile is not in them, and nobody waits for them.
 """
 
@@ -16,7 +17,7 @@ from typing import BinaryIO
 from attrs import define, field, frozen
 
 from trio_chat.errors import ChatError, LineTooLong, NoSuchRoom, SetupError
-from trio_chat.history import SLICE_BYTES, index
+from trio_chat.history import RANDOM_BITS, SLICE_BYTES, annex, index
 from trio_chat.history.file import (
     connect,
     hold_folder,
@@ -42,7 +43,6 @@ from trio_chat.messages import (
 from trio_chat.names import Name, parse_name
 from trio_chat.pairs import is_private
 from trio_chat.roles import Access
-from trio_chat.wire import CLIENT, tag
 
 Report = Callable[[int, int | None], object]
 """Is told how much is done, and of how much where that is known."""
@@ -52,6 +52,9 @@ REPORT_EVERY = 1000
 
 COPIED_PAGES = 1000
 """The pages that are copied between two reports: 4 MB."""
+
+AUTHOR_BYTES = len(annex.sign(b"{}\n", 2**RANDOM_BITS))
+"""What the author adds to the line of an event, at most."""
 
 MOST_FAULTS = 5
 """Where a file is damaged, nobody reads the whole list."""
@@ -67,7 +70,8 @@ def _tell_nobody(_done: int, _total: int | None) -> None:
 def export_lines(
     path: Path, rooms: Collection[Name] = (), report: Report = _tell_nobody
 ) -> Iterator[bytes]:
-    """The lines of all events in the file `path`, or of those of some rooms.
+    """The lines of all events in the file `path`, or of those of some rooms, and of what
+    belongs to them.
 
     Raises `NoSuchRoom`, and `SetupError` if the file can't be read.
     """
@@ -82,9 +86,11 @@ def export_lines(
 
 
 def _lines_of(db: sqlite3.Connection, ids: Iterable[int]) -> Iterator[bytes]:
+    yield from annex.holder_lines(db)
     for id in ids:
-        rows = db.execute("SELECT line FROM events WHERE room = ? ORDER BY seq", [id])
-        yield from (line for (line,) in rows)
+        rows = db.execute("SELECT line, author FROM events WHERE room = ? ORDER BY seq", [id])
+        yield from (annex.sign(line, author) for line, author in rows)
+        yield from annex.standing_lines(db, id)
 
 
 def _find_rooms(db: sqlite3.Connection, wanted: Collection[Name]) -> Sequence[int]:
@@ -124,6 +130,8 @@ def import_lines(path: Path, lines: Iterable[bytes], report: Report = _tell_nobo
     In each room they have to go on where the history ends, or to repeat what it has; a room
     that is new may begin at any `seq`.
 
+    How a room stands is taken over if there is news of it.
+
     Nobody is in a room by an import. Who has joined and not left by these events was there
     once, on another server perhaps, and has no token to come back with: this server would
     hold the name for a while, and then log a leave that nobody took.
@@ -140,7 +148,7 @@ def import_lines(path: Path, lines: Iterable[bytes], report: Report = _tell_nobo
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines of `file`. None is longer than what tells that it is too long; the last one
     gets an end if it has none, and the ends of Windows become ours."""
-    while line := file.readline(SLICE_BYTES + 2):
+    while line := file.readline(SLICE_BYTES + AUTHOR_BYTES + 2):
         yield line.rstrip(b"\r\n") + b"\n"
 
 
@@ -158,11 +166,13 @@ def _take_all(intake: "_Intake", lines: Iterable[bytes], report: Report) -> Impo
 
 @define(eq=False)
 class _Room:
-    """Where a room stands; `at` in milliseconds since 1970."""
+    """Where a room stands; `at` in milliseconds since 1970. `has_news`: it was new, or has
+    got events."""
 
     id: int
     head: int
     at: int
+    has_news: bool = False
 
 
 @define(eq=False)
@@ -181,17 +191,34 @@ class _Intake:
             self._rooms[name] = _Room(*stand)
 
     def take(self, line: bytes) -> None:
-        """Store the event in `line`, unless it is there.
+        """Store what is in `line`, unless it is there.
 
         Raises `WireError`, `BadName` or `SetupError` if it does not fit.
         """
-        event = _decode(line)
+        plain, author = annex.unsign(line)
+        found = _decode(plain)
+        match found:
+            case Event():
+                self._take_event(found, plain, author)
+            case annex.Holder():
+                annex.take_holder(self.db, found)
+            case _:
+                self._take_standing(found)
+
+    def _take_standing(self, told: annex.Standing) -> None:
+        room = self._rooms.get(told.room)
+        if room is None:
+            raise SetupError(f"{told.room} has no events before this")
+        if room.has_news:
+            annex.take_standing(self.db, room.id, told)
+
+    def _take_event(self, event: Event, line: bytes, author: int | None) -> None:
         room = self._rooms.get(event.message.room) or self._add_room(event)
         if event.seq <= room.head:
             self._compare(room, event, line)
             self.known += 1
         else:
-            self._append(room, event, line)
+            self._append(room, event, line, author)
             self.new += 1
 
     def finish(self) -> None:
@@ -220,7 +247,7 @@ class _Intake:
         if row[0] != line:
             raise SetupError(f"{_what(event)} is another one here")
 
-    def _append(self, room: _Room, event: Event, line: bytes) -> None:
+    def _append(self, room: _Room, event: Event, line: bytes, author: int | None) -> None:
         if event.seq > room.head + 1:
             raise SetupError(f"{_what(event)} can't follow event {room.head}")
         at = to_ms(event.at)
@@ -230,20 +257,20 @@ class _Intake:
         id = post.id if isinstance(post, Say | Edit | Delete | React | Topic) else None
         try:
             self.db.execute(
-                "INSERT INTO events (room, seq, at, sender, id, line, number)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [room.id, event.seq, at, event.by, id, line, self._number(room, event)],
+                "INSERT INTO events (room, seq, at, sender, id, line, author, number)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [room.id, event.seq, at, event.by, id, line, author, self._number(room, event)],
             )
         except sqlite3.IntegrityError as exc:
             raise SetupError(
                 f"{_what(event)} has an id that {event.by} has used before"
             ) from exc
-        room.head, room.at = event.seq, at
+        room.head, room.at, room.has_news = event.seq, at, True
         self._govern(room, event)
 
     def _govern(self, room: _Room, event: Event) -> None:
-        """What the event has done to the room, as far as it can be told: of a key nothing is
-        known, so the room is for the invited, and an operator has to let people in."""
+        """What the event has done to the room, for an archive that does not say how it stands.
+        Of a key nothing is known, so the room is for the invited."""
         post = event.message
         if isinstance(post, Deed):
             self.db.execute("INSERT INTO deeds VALUES (?, ?)", [room.id, event.seq])
@@ -277,19 +304,22 @@ class _Intake:
         return self._texts
 
 
-def _decode(line: bytes) -> Event:
+def _decode(line: bytes) -> "Event | annex.Holder | annex.Standing":
     if len(line) > SLICE_BYTES:
         raise LineTooLong(f"an event may have {SLICE_BYTES} bytes, its end included")
-    event = CLIENT.decode(line)
-    if not isinstance(event, Event):
-        raise SetupError(f"this is no event, but a {tag(type(event))}")
+    found = annex.ARCHIVE.decode(line)
+    if isinstance(found, Event):
+        _check(found)
+    return found
+
+
+def _check(event: Event) -> None:
     names = [event.by] if is_private(event.message.room) else [event.by, event.message.room]
     for name in names:
         if parse_name(name) != name:
             raise SetupError(f"the name {name} has to be in lower case")
     if event.seq == 0:
         raise SetupError("the first event of a room is number 1")
-    return event
 
 
 def _what(event: Event) -> str:

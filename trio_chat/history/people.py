@@ -225,11 +225,19 @@ def refuse_name(db: Database, name: Name) -> None:
 
 
 def add_account(
-    db: Database, name: Name, password: str | None, *, is_operator: bool = False
+    db: Database,
+    name: Name,
+    password: str | None,
+    *,
+    is_operator: bool = False,
+    identity: Identity | None = None,
 ) -> Identity:
-    """Make an account; `password`: its hash. Raises `BadName`, `NameTaken`."""
+    """Make an account; `password`: its hash; `identity`: whose, if it is somebody known.
+
+    Raises `BadName`, `NameTaken`.
+    """
     refuse_name(db, name)
-    identity = Identity(secrets.randbits(RANDOM_BITS))
+    identity = identity or Identity(secrets.randbits(RANDOM_BITS))
     register(db, Account(identity, name, skeleton(name), password, is_operator))
     return identity
 
