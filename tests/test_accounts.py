@@ -6,18 +6,32 @@ Passwords are hashed for real, in a thread, so the clock is real, too.
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from argon2 import PasswordHasher
+from attrs import evolve
 
 from tests.conftest import Dial, Peer, dialler
 from trio_chat.charter import Identity
+from trio_chat.client.chat import open_chat
 from trio_chat.errors import LinkLost
 from trio_chat.hashing import Hashing
-from trio_chat.history import Account, DeviceId, Keep, Registered, Stay, Token
+from trio_chat.history import (
+    Account,
+    DeviceId,
+    History,
+    Keep,
+    Registered,
+    Rehashed,
+    Stay,
+    Token,
+)
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.messages import (
@@ -44,8 +58,10 @@ from trio_chat.messages import (
     Who,
 )
 from trio_chat.names import Name, skeleton
+from trio_chat.passwords import check_password
 from trio_chat.reception import DEVICES_EACH
 from trio_chat.roles import Verb
+from trio_chat.secret import Secret
 from trio_chat.sequencer import COME_BACK_WITHIN
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
@@ -128,6 +144,14 @@ async def test_nobody_can_be_called_that(call: Dial, name: str) -> None:
     peer = await call()
     await peer.tell(Hello(name))
     assert await refused(peer) == "bad_name"
+
+
+@pytest.mark.parametrize("name", ["admin", "Server", "r00t", "nickserv"])
+async def test_no_room_is_called_as_who_is_in_charge(call: Dial, name: str) -> None:
+    alice = await call()
+    await alice.enter("alice", "help")
+    await alice.tell(Join(name, id="j"))
+    assert await refused(alice) == "bad_name"
 
 
 async def test_no_room_looks_like_another(call: Dial) -> None:
@@ -347,7 +371,93 @@ async def test_an_account_has_only_so_many_devices() -> None:
         assert len(await history.devices(account.identity)) == DEVICES_EACH
 
 
+async def test_a_program_with_a_password_is_no_device(real: RunningServer, call: Dial) -> None:
+    alice, _ = await registered(call)
+    for _ in range(3):
+        passing = await call()
+        await passing.tell(Hello("alice", password=PASSWORD, passing=True))
+        welcome = await passing.hear(Welcome)
+        await passing.tell(Join("lobby", id="j"))
+        await passing.hear(Ack)
+        await passing.link.stream.aclose()
+    await alice.tell(Devices("d"))
+    assert [device.this for device in (await alice.hear(DeviceList)).devices] == [True]
+    thief = await call()
+    await thief.tell(Hello("alice", token=welcome.token))
+    assert await refused(thief) == "password_needed"
+
+
+async def test_a_program_that_passes_by_comes_back_with_its_password(
+    real: RunningServer, call: Dial
+) -> None:
+    await registered(call)
+    streams: list[trio.abc.Stream] = []
+
+    async def dial() -> trio.abc.Stream:
+        streams.append(await real.dial())
+        return streams[-1]
+
+    hello = Hello("alice", password=PASSWORD, passing=True)
+    async with open_chat(dial, hello) as chat:
+        await chat.join("lobby")
+        await streams[0].aclose()
+        await chat.say("lobby", "still here")
+    assert len(streams) == 2
+
+
+async def test_whose_name_it_is_is_known_as_soon_as_it_is_registered(
+    real: RunningServer,
+) -> None:
+    async with real.connect(name="alice") as alice:
+        await alice.register(PASSWORD)
+        assert alice.welcome.account
+
+
 # ---------------------------------------------------------------- what is stored
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def outdated(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[History, Account]]:
+    """A history in which a password is kept in a form that is easy to attack by now."""
+    kept = PasswordHasher(1, 8, 1).hash(PASSWORD)
+    account = Account(Identity(7), Name("alice"), skeleton(Name("alice")), kept)
+    async with AsyncExitStack() as stack:
+        history: History = MemoryHistory()
+        if request.param == "sqlite":
+            history = await stack.enter_async_context(open_sqlite(tmp_path / "chat.db"))
+        await history.append([], [Registered(account)])
+        yield history, account
+
+
+async def test_a_password_is_kept_in_todays_form_from_the_next_login_on(
+    outdated: tuple[History, Account],
+) -> None:
+    history, account = outdated
+    async with running_server(history=history) as server:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):  # also for those who come at the same moment
+                nursery.start_soon(partial(log_in, dialler(server), password=PASSWORD))
+        (stored,) = await history.accounts()
+        assert stored.password is not None
+        assert stored.password != account.password
+        verdict = check_password(Secret(PASSWORD), stored.password)
+        assert verdict.is_right
+        assert verdict.renewed is None
+        await log_in(dialler(server), password=PASSWORD)
+        assert await history.accounts() == [stored], "once is enough"
+
+
+async def test_another_form_of_a_password_is_not_kept_instead_of_another_password(
+    outdated: tuple[History, Account],
+) -> None:
+    history, account = outdated
+    assert account.password is not None
+    await history.append([], [Registered(evolve(account, password=ANOTHER))])
+    await history.append([], [Rehashed(account.identity, account.password, "stale")])
+    (stored,) = await history.accounts()
+    assert stored.password == ANOTHER
 
 
 async def test_an_account_outlasts_a_restart(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from trio_chat.errors import (
     AlreadyInRoom,
+    BadName,
     BadText,
     NoSuchEvent,
     NoSuchRoom,
@@ -58,6 +59,16 @@ OWN, OTHERS = Target(is_own=True, is_text=True), Target(is_own=False, is_text=Tr
 
 def test_who_is_outside_may_join() -> None:
     assert decide(Join("lobby", id="j"), OUTSIDE) == Join("lobby", id="j")
+
+
+def test_only_an_operator_makes_a_room_that_is_called_as_who_is_in_charge() -> None:
+    admin = evolve(OUTSIDE, room=Name("admin"), is_new_room=True)
+    with pytest.raises(BadName):
+        decide(Join("admin"), admin)
+    assert decide(Join("admin"), evolve(admin, role=Role.OPERATOR)) == Join("admin")
+    assert decide(Join("admin"), evolve(admin, is_new_room=False)) == Join("admin")
+    help = evolve(admin, room=Name("help"))
+    assert decide(Join("help"), help) == Join("help")
 
 
 def test_a_join_is_logged_without_its_cursor_and_its_key() -> None:

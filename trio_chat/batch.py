@@ -111,9 +111,9 @@ class Batch:
             self._answer(device, Error(why.code, str(why), post.id))
 
     def renew(self, device: Device) -> None:
-        """Keep the token that `device` has been given to come back with; that of a bot is
-        kept elsewhere, and stays."""
-        if device.scope is not None:
+        """Keep the token that `device` has been given to come back with, if it is one that
+        lasts."""
+        if not device.can_be_kept:
             return
         identity = device.member.identity
         keep = Keep(device.id, identity, device.name, device.token, device.client, self.now)
@@ -242,7 +242,7 @@ class Batch:
     def _come(self, draft: RoomDraft, device: Device, post: Join, seq: int) -> None:
         is_quiet = post.quiet or draft.room.is_private
         is_logged = not is_quiet and not draft.is_shown(device)
-        if not is_quiet and device.scope is None:
+        if not is_quiet and device.can_be_kept:
             self.renew(device)
             self.changes.append(Came(device.id, draft.room.name))
         draft.come(device, post.after, seq + (not is_logged), is_quiet=is_quiet)

@@ -32,11 +32,13 @@ TRIES = 3
 @define(eq=False)
 class Login:
     """Somebody who comes in, at a terminal or from a script. `token`: of a device, or of a
-    bot. `is_in`: the server has let it in."""
+    bot. `is_passing`: it comes with the password each time. `is_in`: the server has let it
+    in."""
 
     name: str
     source: PasswordSource
     token: Secret | None = None
+    is_passing: bool = False
     is_in: bool = field(default=False, init=False)
     _password: Secret | None = field(default=None, init=False)
 
@@ -52,7 +54,13 @@ class Login:
         """A chat, as `connect` opens it, with a server that is known or vouched for."""
         dial = partial(known_servers(tell).dial, server, trusts_new=trusts_new)
         password, token = map(_reveal, (self._password, self.token))
-        hello = Hello(self.name, password=password, token=token, client=VERSION)
+        hello = Hello(
+            self.name,
+            password=password,
+            token=token,
+            client=VERSION,
+            passing=self.is_passing and token is None,
+        )
         async with open_chat(dial, hello, on_state, patience) as chat:
             self.is_in = True
             self._password = None
@@ -86,7 +94,7 @@ def _reveal(secret: Secret | None) -> str | None:
 
 
 def log_in(name: str, source: PasswordSource, token: TokenSource) -> Login:
-    """Who comes in under that name; a bot's token has one with it.
+    """Who comes in from a script under that name; a bot's token has one with it.
 
     Raises `BadName`, `SetupError`.
     """
@@ -95,4 +103,4 @@ def log_in(name: str, source: PasswordSource, token: TokenSource) -> Login:
     meant = bot or name
     if not meant:
         raise BadName("--name NAME says who you are; with a bot's token it is not needed")
-    return Login(parse_name(meant), source, secret)
+    return Login(parse_name(meant), source, secret, is_passing=True)

@@ -234,6 +234,8 @@ class Hello:
     `token`: that of the last welcome; it proves that one comes back under one's own name.
     `password`: for a name that is registered, from a device that has no token yet.
     `client`: the name and version of the program, for the server's log.
+    `passing`: for programs that come with a password each time: the token is good for as
+    long as the server holds the name, and this is none of the account's devices.
     """
 
     name: str
@@ -241,6 +243,7 @@ class Hello:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     client: Id | None = None
+    passing: bool = False
     id: Id | None = None
 
 

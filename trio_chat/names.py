@@ -194,22 +194,33 @@ def _prototypes() -> dict[str, str]:
     return prototypes
 
 
-RESERVED = frozenset(
-    "abuse admin administrator all anonymous botserv"  # noqa: SIM905 # can be read
-    " channel chanserv everybody everyone global help helpserv here host hostmaster hostserv"
-    " memoserv moderator nickserv nobody null oper operator operserv postmaster root saslserv"
-    " security server service services statserv support sysop system trio-chat trio_chat"
-    " webmaster".split()
+OFFICIAL = frozenset(
+    "abuse admin administrator botserv chanserv"  # noqa: SIM905 # can be read
+    " helpserv hostmaster hostserv memoserv moderator nickserv null oper operator operserv"
+    " postmaster root saslserv server service services statserv sysop system trio-chat"
+    " trio_chat webmaster".split()
 )
-"""What no person can be called: words for all who are here, for who is in charge, for the
-server and its parts, and the service names of IRC networks. Rooms may."""
+"""Words for who is in charge, for the server and its parts, and the service names of IRC
+networks: what is said there would seem to be said by them. No person can be called so, and
+only an operator can make a room of that name."""
+
+RESERVED = OFFICIAL | frozenset(
+    "all anonymous channel everybody everyone global"  # noqa: SIM905 # can be read
+    " here help host nobody security support".split()
+)
+"""What no person can be called: besides, words for all who are here. Rooms may."""
 
 
 def is_reserved(name: Name) -> bool:
     """Is it a name that no person can have, or does it look like one?"""
-    return skeleton(name) in _reserved_skeletons()
+    return skeleton(name) in _skeletons(RESERVED)
+
+
+def is_official(name: Name) -> bool:
+    """Is it the name of somebody in charge, or does it look like one?"""
+    return skeleton(name) in _skeletons(OFFICIAL)
 
 
 @cache
-def _reserved_skeletons() -> frozenset[str]:
-    return frozenset(skeleton(Name(name)) for name in RESERVED)
+def _skeletons(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(skeleton(Name(name)) for name in names)

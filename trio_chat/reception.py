@@ -26,7 +26,7 @@ from trio_chat.errors import (
 )
 from trio_chat.failures import Failures
 from trio_chat.hashing import Hashing
-from trio_chat.history import Account, Change, DeviceId, Registered, Revoked, Stay
+from trio_chat.history import Account, Change, DeviceId, Registered, Rehashed, Revoked, Stay
 from trio_chat.messages import DeviceInfo, Hello, Join, Register
 from trio_chat.names import Name, skeleton
 from trio_chat.pacing import BURST, RATE, Paces
@@ -85,12 +85,12 @@ class Reception:
         stay = None if hello.token is None else await self._recognise(name, hello.token)
         if stay is None and hello.token is not None and find_bot(hello.token) is not None:
             raise WrongPassword(f"this token is not, or not any more, one of {name}")
-        proof = Proof(hello.token, stay, client=hello.client)
+        proof = Proof(hello.token, stay, client=hello.client, is_passing=hello.passing)
         if stay is not None or self.hub.is_here(name, hello.token):
             return proof
         if hello.password is not None:
-            await self._check(name, Secret(hello.password), origin)
-            return evolve(proof, has_password=True)
+            rehashed = await self._check(name, Secret(hello.password), origin)
+            return evolve(proof, has_password=True, rehashed=rehashed)
         return proof
 
     async def _recognise(self, name: Name, token: str) -> Stay | None:
@@ -119,16 +119,20 @@ class Reception:
             raise TryLater("you come too often; slow down", retry=wait)
         return stay.scope
 
-    async def _check(self, name: Name, password: Secret, origin: str | None) -> None:
-        account = self._account(name)
-        kept = None if account is None else account.password
-        renewed = await self.hashing.check(name, origin, password, kept)
-        assert account is not None, "nobody has the password of nobody"
-        now = self._account(name)
-        if now is None or now.password != kept:
-            raise WrongPassword("the password was changed meanwhile")
-        if renewed is not None:
-            self.hub.know_accounts([evolve(account, password=renewed)])
+    async def _check(
+        self, name: Name, password: Secret, origin: str | None
+    ) -> Rehashed | None:
+        """See that it is the password, and what is to be kept of it from now on."""
+        while True:
+            account = self._account(name)
+            kept = None if account is None else account.password
+            renewed = await self.hashing.check(name, origin, password, kept)
+            assert account is not None, "nobody has the password of nobody"
+            assert kept is not None, "nor is anything right where nothing is kept"
+            now = self._account(name)
+            if now is not None and now.password == kept:
+                return None if renewed is None else Rehashed(account.identity, kept, renewed)
+            # It was changed meanwhile, or is kept in another form.
 
     def _account(self, name: Name) -> Account | None:
         member = self.hub.members.get(name)

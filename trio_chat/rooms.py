@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from trio_chat.charter import OPEN, Charter, Identity
 from trio_chat.errors import (
@@ -31,7 +31,16 @@ from trio_chat.errors import (
     PasswordNeeded,
     Refused,
 )
-from trio_chat.history import RANDOM_BITS, Account, DeviceId, History, Slice, Stay, Token
+from trio_chat.history import (
+    RANDOM_BITS,
+    Account,
+    DeviceId,
+    History,
+    Rehashed,
+    Slice,
+    Stay,
+    Token,
+)
 from trio_chat.messages import Called, Gap, Join, Marked, Reply, RoomState
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import PUT_OUT, TAKEN_OVER, Format, Outbox
@@ -123,7 +132,8 @@ class Device:
     """One of the ways in which a member is here: one connection, and then the next.
 
     `token`: what proves that it comes back. `client`: what it has said it is. `scope`: what it
-    may do, if not all that its member may. `has_pinged`: it means to stay connected.
+    may do, if not all that its member may. `is_passing`: it wants no token that lasts.
+    `has_pinged`: it means to stay connected.
     `lost_at`: since when it has no connection, in trio's time. `is_gone`: it will not
     come back.
     """
@@ -134,6 +144,7 @@ class Device:
     token: Token
     client: str | None = None
     scope: Scope | None = None
+    is_passing: bool = False
     rooms: dict[Name, "Follower"] = field(factory=dict, init=False)
     has_pinged: bool = field(default=False, init=False)
     lost_at: float | None = field(default=None, init=False)
@@ -154,7 +165,12 @@ class Device:
     def is_remembered(self) -> bool:
         """Is its token stored, so that it can come back even after a restart?"""
         is_known = self.is_seen or self.member.has_account or bool(self.member.private)
-        return is_known and self.scope is None
+        return is_known and self.can_be_kept
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Has it a token that is worth storing? That of a bot is stored already."""
+        return self.scope is None and not self.is_passing
 
     def may(self, verb: Verb, room: Name) -> bool:
         """Is it what its token is for?"""
@@ -356,12 +372,15 @@ class Follower:
 @frozen
 class Proof:
     """What somebody has brought along: a `token`; whom that proves, by the history; the right
-    password. `client`: what it says it is."""
+    password. `client`: what it says it is. `is_passing`: it wants no token that lasts.
+    `rehashed`: what is to be kept of the password from now on."""
 
     token: str | None = field(default=None, repr=False)
     stay: Stay | None = None
     has_password: bool = False
     client: str | None = None
+    is_passing: bool = False
+    rehashed: Rehashed | None = None
 
 
 @frozen
@@ -415,6 +434,13 @@ class Hub:
             else:
                 self._expected[account.name] = account
             self._looks[account.skeleton] = account.name
+
+    def know_rehashed(self, changed: Rehashed) -> None:
+        """A password is kept in another form."""
+        member = self._people.get(changed.identity)
+        account = None if member is None else member.account
+        if account is not None and account.password == changed.old:
+            self.know_accounts([evolve(account, password=changed.new)])
 
     def know_all_accounts(self, accounts: Iterable[Account]) -> None:
         """There are these accounts, and no others that nobody is here with."""
@@ -544,7 +570,8 @@ class Hub:
         if known is not None and is_known:
             scope = known.scope
             id = known.device if scope is None else id  # a bot's token is good for several
-        device = Device(id, member, connection, Token(b""), proof.client, scope)
+        token = Token(b"")
+        device = Device(id, member, connection, token, proof.client, scope, proof.is_passing)
         member.devices[device] = None
         return device
 

@@ -40,7 +40,7 @@ from trio_chat.messages import (
     Say,
     Topic,
 )
-from trio_chat.names import Name, parse_name
+from trio_chat.names import Name, is_official, parse_name
 from trio_chat.roles import Access, Role, Verb, may, outranks
 
 TEXT_BYTES = 16 * 1024
@@ -210,10 +210,12 @@ def _join(post: Join, standing: Standing) -> Join | None:
         raise TooManyRooms(f"you are in {most} rooms, which is the most")
     if standing.is_new_room and standing.rooms_in_all >= ROOMS_IN_ALL:
         raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
-    if post.quiet and standing.is_new_room:
-        raise NoSuchRoom(f"there is no room {standing.room}; it begins with somebody's join")
+    if post.quiet:
+        _require_room(standing)
     if standing.looks_like is not None:
         raise BadName(f"{standing.room} looks like another room")
+    if standing.is_new_room and standing.role < Role.OPERATOR and is_official(standing.room):
+        raise BadName(f"only an operator of the server can make a room called {standing.room}")
     is_event = not (post.quiet or standing.is_shown or standing.is_private)
     return Join(standing.room, id=post.id) if is_event else None
 

@@ -26,6 +26,7 @@ from trio_chat.history import (
     Place,
     Record,
     Registered,
+    Rehashed,
 )
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
@@ -286,8 +287,13 @@ class Sequencer:
     def _learn(self, submission: Submission) -> None:
         """What is stored of accounts, is known, whoever asked for it may be gone."""
         for change in submission.changes if submission.is_drafted else ():
-            if isinstance(change, Registered):
-                self.hub.know_accounts([change.account])
+            match change:
+                case Registered(account):
+                    self.hub.know_accounts([account])
+                case Rehashed():
+                    self.hub.know_rehashed(change)
+                case _:
+                    pass
 
     def _draft_one(self, batch: Batch, submission: Submission) -> None:
         submission.is_drafted = True

@@ -77,7 +77,7 @@ from trio_chat.quotas import (
 )
 from trio_chat.reception import Reception
 from trio_chat.roles import Verb
-from trio_chat.rooms import Device, Hub
+from trio_chat.rooms import Device, Hub, Proof
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER
 
@@ -361,8 +361,8 @@ class Session:
         self._listening.deadline = math.inf
         self._lines.limit = LINE_BYTES
         self._note("hello", who=name, address=self.arrival.address, client=request.client)
-        if device.is_remembered:
-            token = await self._renew(device, token, request.token)
+        if device.is_remembered or proof.rehashed is not None:
+            token = await self._renew(device, token, proof)
         if proof.has_password:
             await self._make_space(device)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
@@ -373,15 +373,16 @@ class Session:
         except NotStored as failure:  # the next time will do
             self._note("too many devices", error=str(failure))
 
-    async def _renew(self, device: Device, fresh: str, presented: str | None) -> str:
+    async def _renew(self, device: Device, fresh: str, proof: Proof) -> str:
         """Have the new token stored before it is given out; the old one if that fails."""
-        submission = Submission(device, self.outbox, renews=True)
+        changes = [] if proof.rehashed is None else [proof.rehashed]
+        submission = Submission(device, self.outbox, changes=changes, renews=True)
         await self._submit_one(submission)
         await self._settled()
-        if submission.is_stored or presented is None:
+        if submission.is_stored or proof.token is None:
             return fresh
-        self.hub.keep_token(device, presented)
-        return presented
+        self.hub.keep_token(device, proof.token)
+        return proof.token
 
     def _welcome(self, device: Device, token: str, id: str | None) -> Welcome:
         rooms = device.member.states(device)

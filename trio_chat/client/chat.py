@@ -237,6 +237,7 @@ class Chat:
     async def register(self, password: str, *, old: str | None = None) -> None:
         """Make one's name one's own; or, with the `old` one, change the password."""
         await self._ask(Register(password, old, next(self._ids)))
+        self._lifeline.welcome = evolve(self.welcome, account=True)
 
     async def devices(self) -> tuple[DeviceInfo, ...]:
         """Those that may come back under one's name."""

@@ -149,7 +149,9 @@ class Lifeline:
         match reply:
             case Welcome():
                 self.welcome = reply
-                self.hello = evolve(self.hello, token=reply.token, password=None)
+                # The token of one that passes by does not last.
+                password = self.hello.password if self.hello.passing else None
+                self.hello = evolve(self.hello, token=reply.token, password=password)
             case Error():
                 raise from_code(reply.code, reply.text, reply.retry)
             case Goodbye():

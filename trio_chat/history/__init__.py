@@ -124,6 +124,15 @@ class Registered:
 
 
 @frozen
+class Rehashed:
+    """The password of an account is kept in another form, unless it is another one by now."""
+
+    identity: Identity
+    old: str = field(repr=False)
+    new: str = field(repr=False)
+
+
+@frozen
 class Revoked:
     """A device can't come back."""
 
@@ -213,6 +222,7 @@ class Restricted:
 Change = (
     Keep
     | Registered
+    | Rehashed
     | Revoked
     | Came
     | Went

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import assert_never
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from trio_chat.charter import Identity
 from trio_chat.history import (
@@ -28,6 +28,7 @@ from trio_chat.history import (
     Ranked,
     Record,
     Registered,
+    Rehashed,
     Restricted,
     Revoked,
     Rewritten,
@@ -160,6 +161,10 @@ class MemoryHistory:
                 self._devices[device] = change
             case Registered(account):
                 self._accounts[account.identity] = account
+            case Rehashed(identity, old, new):
+                account = self._accounts[identity]
+                if account.password == old:
+                    self._accounts[identity] = evolve(account, password=new)
             case Revoked(device):
                 self._devices.pop(device, None)
             case Came():

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from trio_chat.charter import Identity
 from trio_chat.errors import BadName, NameTaken, NoSuchName
-from trio_chat.history import RANDOM_BITS, Account, DeviceId, Keep, Stay, Token
+from trio_chat.history import RANDOM_BITS, Account, DeviceId, Keep, Rehashed, Stay, Token
 from trio_chat.history.file import from_ms, to_ms
 from trio_chat.names import Name, is_reserved, skeleton
 from trio_chat.roles import Verb
@@ -133,6 +133,14 @@ def register(db: Database, account: Account) -> None:
             account.password,
             account.is_operator,
         ],
+    )
+
+
+def rehash(db: Database, changed: Rehashed) -> None:
+    """A password is kept in another form, unless the operator has given another one."""
+    db.execute(
+        "UPDATE accounts SET password = ? WHERE identity = ? AND password = ?",
+        [changed.new, changed.identity, changed.old],
     )
 
 

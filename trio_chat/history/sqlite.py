@@ -40,6 +40,7 @@ from trio_chat.history import (
     Ranked,
     Record,
     Registered,
+    Rehashed,
     Restricted,
     Revoked,
     Rewritten,
@@ -459,6 +460,8 @@ class SqliteHistory:
                 people.keep(self._db, change)
             case Registered(account):
                 people.register(self._db, account)
+            case Rehashed():
+                people.rehash(self._db, change)
             case Revoked(device):
                 people.revoke(self._db, device)
             case Came(device, room):
