@@ -7,7 +7,7 @@ import trio
 
 from trio_chat.client.feed import QUEUED_ITEMS, Cursor, Feed, Item
 from trio_chat.errors import LinkLost
-from trio_chat.messages import Event, Gap, Leave, Page, Say
+from trio_chat.messages import Called, Event, Gap, Leave, Marked, Page, Say
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -49,6 +49,32 @@ def test_what_is_put_is_taken_in_the_order_of_arrival() -> None:
     for item in given:
         feed.put(item)
     assert taken(feed) == given
+
+
+def test_what_is_no_event_is_not_lost_while_the_queue_is_full() -> None:
+    feed = feed_of(lobby=0)
+    put(feed, 1, QUEUED_ITEMS)
+    late: list[Item] = [
+        Marked("lobby", 1),
+        Called("tea", "bob", 4),
+        Marked("lobby", 2),
+        Marked("attic", 7),
+    ]
+    for item in late:
+        feed.put(item)
+    items = taken(feed)
+    assert items[:QUEUED_ITEMS] == [event(seq) for seq in range(1, QUEUED_ITEMS + 1)]
+    assert set(items[QUEUED_ITEMS:]) == set(late[1:]), "the newest stands for those before"
+
+
+def test_one_is_called_once_by_what_is_told_again() -> None:
+    feed = feed_of()
+    for seq in (4, 4, 5, 4):
+        feed.put(Called("tea", "bob", seq))
+    feed.start_afresh()
+    feed.put(Called("tea", "bob", 4))
+    calls = [item.seq for item in taken(feed) if isinstance(item, Called)]
+    assert calls == [4, 5, 4], "the last one is of another history"
 
 
 def test_what_was_seen_already_is_not_seen_again() -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.conftest import Dial, Peer, dialler
 from trio_chat import charter
@@ -11,7 +12,21 @@ from trio_chat.charter import Identity
 from trio_chat.failures import TRIES, WAIT_FROM
 from trio_chat.history import Account, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
-from trio_chat.messages import Ack, Error, Hello, Join, Leave, Restrict, Say, Welcome
+from trio_chat.messages import (
+    Ack,
+    Called,
+    Error,
+    Event,
+    Hello,
+    Invite,
+    Join,
+    Leave,
+    Ping,
+    Pong,
+    Restrict,
+    Say,
+    Welcome,
+)
 from trio_chat.names import Name, skeleton
 from trio_chat.testing import running_server
 from trio_chat.tokens import hash_token
@@ -94,6 +109,34 @@ async def test_who_needs_no_key_never_waits(call: Dial) -> None:
         await member.tell(Join("lobby", 2**53, key=GUESS), Leave("lobby", id="l"))
         while not isinstance(await member.link.receive(), Ack):
             pass
+
+
+async def test_an_invitation_is_told_until_it_is_taken(call: Dial) -> None:
+    peer = await call()
+    token = (await peer.enter("guest")).token
+    await peer.tell(Ping(), Join("lobby"))
+    await peer.hear(Pong)
+    await peer.hear(Event)
+    owner = await call()
+    await owner.tell(Hello("owner", token=TOKEN))
+    await owner.hear(Welcome)
+    for _ in range(2):
+        await peer.link.stream.aclose()
+        await wait_all_tasks_blocked()
+        await owner.tell(Invite("vault", "guest", "i"))
+        while not isinstance(ack := await owner.link.receive(), Ack):
+            pass
+        peer = await call()
+        await peer.tell(Hello("guest", token=token))
+        token = (await peer.hear(Welcome)).token
+        assert await peer.hear(Called) == Called("vault", "owner", ack.seq)
+    await peer.tell(Join("vault", 2**53, id="j"))
+    await peer.hear(Ack)
+    await peer.link.stream.aclose()
+    again = await call()
+    await again.tell(Hello("guest", token=token), Ping("p"))
+    await again.hear(Welcome)
+    await again.hear(Pong)
 
 
 @pytest.mark.parametrize("room", HIDDEN)

@@ -11,7 +11,7 @@ PACKAGE = Path(trio_chat.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"names", "framing", "secret", "ages", "tls"},
+    {"names", "framing", "secret", "ages", "tls", "veil"},
     {"pairs"},
     {"messages"},
     {"byhand"},
@@ -97,6 +97,7 @@ NO_IO = {
     "tokens",
     "passwords",
     "secret",
+    "veil",
     "ages",
     "doors.tongue",
     "doors.http",

@@ -24,6 +24,7 @@ from trio_chat.messages import (
     Delete,
     Error,
     Event,
+    Found,
     Invite,
     Join,
     Kick,
@@ -254,6 +255,24 @@ async def test_a_room_for_the_invited_is_no_room_to_others(house: House) -> None
     ]
     assert await house.refused(guest, Join("tea")) is None
     assert await house.refused(guest, Invite("tea", "eve")) == "not_allowed"
+
+
+async def test_where_a_search_goes_on_tells_nothing_of_what_others_say(house: House) -> None:
+    one, two = house.enter("one"), house.enter("two")
+    await house.post(one, Join("tea"), Say("tea", "hi", "a"), Say("tea", "hi", "b"))
+    (before,) = await ask(house, one, Search("hi", limit=1))
+    await house.post(two, Join("attic"), *(Say("attic", "x", f"{n}") for n in range(10)))
+    await house.post(one, Say("tea", "hi", "c"))
+    (after,) = await ask(house, one, Search("hi", limit=1))
+    assert isinstance(before, Found)
+    assert isinstance(after, Found)
+    assert before.next is not None
+    assert after.next is not None
+    # Both are numbers of texts: without a veil one told how many there were in between.
+    assert abs(after.next - before.next) > 1000
+    (older,) = await ask(house, one, Search("hi", before=after.next))
+    assert isinstance(older, Found)
+    assert [hit.seq for hit in older.hits] == [3, 2]
 
 
 async def test_a_key_opens_a_room_once_and_for_all(house: House) -> None:

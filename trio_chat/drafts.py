@@ -103,8 +103,7 @@ class RoomDraft:
     def call(self, people: Sequence[Member]) -> None:
         """Tell those who were invited; and of a private room, those who don't follow it."""
         for member, (by, seq) in self.invited.items():
-            for device in member.devices:
-                device.call(self.room, by, seq)
+            member.invite(self.room, by, seq)
         if self.last_by is None or not self.room.is_private:
             return
         for device in (device for member in people for device in member.devices):
@@ -120,3 +119,4 @@ class RoomDraft:
             device.rooms.pop(room.name, None)
             if follower is not None:
                 device.rooms[room.name] = room.followers[device] = follower
+                device.member.invited.pop(room.name, None)

@@ -32,6 +32,7 @@ from trio_chat.messages import (
 from trio_chat.pairs import partner
 from trio_chat.roles import Access, Role, Verb
 from trio_chat.rooms import Device, Hub, Member, Room
+from trio_chat.veil import unveil, veil
 from trio_chat.wire import CLIENT, SERVER, page_line
 
 T = TypeVar("T")
@@ -190,9 +191,12 @@ async def _search(question: Search, asker: Asker) -> Found:
         rooms = [asker.find(question.room, Verb.SEARCH)]
     limit = max(1, min(question.limit, HITS))
     names = [room.name for room in rooms]
-    finds = await asker.hub.history.search(wanted, names, question.before, limit)
+    history = asker.hub.history
+    before = None if question.before is None else unveil(question.before, history.veil)
+    finds = await history.search(wanted, names, before, limit)
     hits = tuple(_hit(line, wanted) for line in finds.lines)
-    return Found(hits, finds.next, question.id)
+    next = None if finds.next is None else veil(finds.next, history.veil)
+    return Found(hits, next, question.id)
 
 
 def _hit(line: bytes, wanted: Sequence[str]) -> Hit:

@@ -63,6 +63,9 @@ ROOM_SHOWN = 96
 ROOMS_TOLD = 200
 """The most rooms that a welcome lists; a line holds twice as many."""
 
+INVITED = 100
+"""The most invitations of one person that are told again; those that came last."""
+
 DAWN = datetime.min.replace(tzinfo=UTC)
 
 
@@ -80,7 +83,8 @@ class Connection(Protocol):
 class Member:
     """Somebody with a name. `devices`: in the order in which they came. `read`: of each room
     the newest `seq` that has been read. `private`: the private rooms, in the order in which
-    they were begun. `account`: what makes the name its own, if it is."""
+    they were begun. `invited`: the rooms to which it was invited, by whom and with which event,
+    until it comes. `account`: what makes the name its own, if it is."""
 
     name: Name
     identity: Identity
@@ -88,6 +92,7 @@ class Member:
     account: Account | None = None
     devices: dict["Device", None] = field(factory=dict, init=False)
     private: dict[Name, "Room"] = field(factory=dict, init=False)
+    invited: dict[Name, tuple[Name, int]] = field(factory=dict, init=False)
 
     @property
     def has_account(self) -> bool:
@@ -113,6 +118,16 @@ class Member:
         for device in self.devices:
             if device is not besides and device.may(Verb.SEE, room):
                 device.tell(Marked(room, self.read[room]))
+
+    def invite(self, room: "Room", by: Name, seq: int) -> None:
+        """Tell of an invitation, and with each new connection again, until it is taken."""
+        if not any(room.name in device.rooms for device in self.devices):
+            self.invited.pop(room.name, None)
+            self.invited[room.name] = by, seq
+        if len(self.invited) > INVITED:
+            del self.invited[next(iter(self.invited))]
+        for device in self.devices:
+            device.call(room, by, seq)
 
     def states(self, device: "Device") -> tuple[RoomState, ...]:
         """What is remembered of the rooms that a device is in, and of the private ones."""
@@ -696,6 +711,13 @@ class Hub:
     def people_of(self, room: Room) -> Sequence[Member]:
         """Those of a private room's two who are here."""
         return [self._people[one] for one in room.pair or () if one in self._people]
+
+    def remind(self, device: Device, now: datetime) -> None:
+        """Tell a device that has just come of the invitations of its member."""
+        for name, (by, seq) in device.member.invited.items():
+            room = self.rooms.get(name)
+            if room is not None and room.may(Verb.SEE, device.member, now):
+                device.call(room, by, seq)
 
     def may_return(self, identity: Identity) -> bool:
         """Is there anybody who is that, or may there be again?"""

@@ -366,6 +366,7 @@ class Session:
         if proof.has_password:
             await self._make_space(device)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
+        self.hub.remind(device, self.sequencer.now())
 
     async def _make_space(self, device: Device) -> None:
         try:

@@ -40,6 +40,8 @@ class Feed:
     cursors: dict[str, Cursor] = field(factory=dict, init=False)
     _expected: str | None = field(default=None, init=False)
     _failure: ChatError | None = field(default=None, init=False)
+    _waiting: dict[tuple[type, str], Marked | Called] = field(factory=dict, init=False)
+    _called: dict[str, int] = field(factory=dict, init=False)  # the newest call to each room
     _send: trio.MemorySendChannel[Item] = field(init=False)
     _receive: trio.MemoryReceiveChannel[Item] = field(init=False)
 
@@ -78,8 +80,7 @@ class Feed:
     def put(self, item: Item) -> None:
         """Queue what the server sent, unless it is known already or the room is behind."""
         if isinstance(item, Marked | Called):
-            with suppress(trio.WouldBlock, trio.ClosedResourceError):  # a newer one will come
-                self._send.send_nowait(item)
+            self._put_aside(item)
             return
         room = item.room if isinstance(item, Gap) else item.message.room
         cursor = self.cursors.get(room)
@@ -129,9 +130,11 @@ class Feed:
             room: Cursor(is_quiet=self.cursors[room].is_quiet) for room in self.joined()
         }
         self._expected = None
+        self._called.clear()
 
     def take_nowait(self) -> Item | None:
         """The next item, or None if there is none now. Raises as `take` does."""
+        self._put_what_waits()
         try:
             return self._receive.receive_nowait()
         except trio.WouldBlock:
@@ -156,6 +159,22 @@ class Feed:
 
     def _end(self) -> Exception:
         return self._failure or StopAsyncIteration()
+
+    def _put_aside(self, item: Marked | Called) -> None:
+        """What is no event can't be asked for again: it waits beside the queue, the newest
+        of its kind for each room."""
+        if isinstance(item, Called):
+            if item.seq <= self._called.get(item.room, 0):
+                return  # it was told before, over another connection
+            self._called[item.room] = item.seq
+        self._waiting[type(item), item.room] = item
+        self._put_what_waits()
+
+    def _put_what_waits(self) -> None:
+        with suppress(trio.WouldBlock, trio.ClosedResourceError):
+            for key, item in list(self._waiting.items()):
+                self._send.send_nowait(item)
+                del self._waiting[key]
 
     def _put(self, item: Event | Gap, room: str, cursor: Cursor) -> None:
         first, last = (item.first, item.last) if isinstance(item, Gap) else (item.seq, item.seq)

@@ -302,6 +302,11 @@ class History(Protocol):
         """Names this history; another one has another epoch."""
         ...
 
+    @property
+    def veil(self) -> bytes:
+        """The key under which numbers of this history are told; nobody else knows it."""
+        ...
+
     async def maintain(self) -> None:
         """What has to be done now and then, in the background, until cancelled."""
         ...

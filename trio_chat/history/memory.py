@@ -41,6 +41,7 @@ from trio_chat.history import (
 )
 from trio_chat.history.words import matches
 from trio_chat.names import Name
+from trio_chat.veil import KEY_BYTES
 
 KEPT_EVENTS = 10_000
 """The events kept of each room: some weeks of a busy team, about 2 MB of ordinary talk."""
@@ -71,6 +72,7 @@ class MemoryHistory:
 
     kept_events: int = KEPT_EVENTS
     epoch: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
+    veil: bytes = field(factory=lambda: secrets.token_bytes(KEY_BYTES), init=False)
     _logs: dict[Name, _Log] = field(factory=dict, init=False)
     _places: dict[Key, Place] = field(factory=dict, init=False)
     _devices: dict[DeviceId, Keep] = field(factory=dict, init=False)

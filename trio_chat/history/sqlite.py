@@ -68,6 +68,7 @@ from trio_chat.history.file import (
 from trio_chat.history.thread import OneThread, one_thread
 from trio_chat.names import Name
 from trio_chat.roles import Access, Role
+from trio_chat.veil import KEY_BYTES
 
 T = TypeVar("T")
 
@@ -133,13 +134,21 @@ def _open(path: Path, sync: Sync, retention: Retention, thread: OneThread) -> "S
     db = connect(path, sync)
     try:
         (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        veil = _find_veil(db)
         texts = index.newest(db)
         rooms = {Name(name): id for id, name in db.execute("SELECT id, name FROM rooms")}
         version = data_version(db)
     except sqlite3.Error as exc:
         db.close()
         raise SetupError(damaged(path, str(exc))) from exc
-    return SqliteHistory(path, db, epoch, rooms, texts, version, retention, thread)
+    return SqliteHistory(path, db, epoch, veil, rooms, texts, version, retention, thread)
+
+
+def _find_veil(db: sqlite3.Connection) -> bytes:
+    made = secrets.token_hex(KEY_BYTES)
+    db.execute("INSERT OR IGNORE INTO meta VALUES ('veil', ?)", [made])
+    (kept,) = db.execute("SELECT value FROM meta WHERE key = 'veil'").fetchone()
+    return bytes.fromhex(kept)
 
 
 @define(eq=False)
@@ -149,6 +158,7 @@ class SqliteHistory:
     _path: Path
     _db: sqlite3.Connection
     epoch: str
+    veil: bytes = field(repr=False)
     _rooms: dict[Name, int]
     _texts: int  # the number of the newest
     _seen_version: int  # of what other programs have changed
