@@ -55,12 +55,14 @@ class _Emulator(pyte.Screen):
 
 @define(eq=False)
 class Window:
-    """A terminal with a program in it. `modes_before`: its modes when the program began."""
+    """A terminal with a program in it. `modes_before`: its modes when the program began.
+    `patience`: seconds for the program to do what it is told."""
 
     process: trio.Process
     stream: trio.lowlevel.FdStream
     tty: int
     modes_before: list[object]
+    patience: float = WITHIN
     _emulator: _Emulator = field(factory=lambda: _Emulator(COLUMNS, ROWS), init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
 
@@ -97,7 +99,7 @@ class Window:
 
     async def see(self, wanted: str | Callable[[], bool]) -> None:
         """Wait until something is on the screen."""
-        with trio.move_on_after(WITHIN):
+        with trio.move_on_after(self.patience):
             while not (wanted() if callable(wanted) else wanted in "\n".join(self.screen)):
                 await self._news.wait()
             return
@@ -111,7 +113,7 @@ class Window:
 
     async def ends(self) -> int:
         """Its exit status."""
-        with trio.fail_after(WITHIN):
+        with trio.fail_after(self.patience):
             return await self.process.wait()
 
     async def look(self) -> None:

@@ -14,6 +14,11 @@ from attrs import define, field
 
 from tests.test_pty import PROGRAM, WITHIN, window
 
+REAL_SECONDS = 120
+"""Seven processes come and go one after the other, each of which takes its time to begin: on
+a machine that has much else to do, more than the half minute of other tests. Nothing here is
+about how long something takes, so this is the only deadline."""
+
 SECRET, WRONG, NEXT = "Xyzzy-plugh-31415", "Frotz-ozmoo-27182", "Yoho-nitfol-16180"
 
 
@@ -84,6 +89,7 @@ async def run(left: Left, words: Sequence[str], secret: str) -> int:
 async def register(left: Left, address: str, *options: str) -> None:
     """alice makes her name her own, at a terminal, and says something."""
     async with window("connect", "alice", "--server", address, *options) as alice:
+        alice.patience = REAL_SECONDS
         await alice.see("lobby")
         left.look_at_process(alice.process.pid, "alice")
         alice.type("/register\r")
