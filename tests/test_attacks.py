@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from unicodedata import category
 
 import pytest
@@ -17,6 +18,7 @@ from trio_chat.client.lineview import LineView
 from trio_chat.client.listings import device_list, hit_list, plain_hit, text_list
 from trio_chat.client.notices import (
     LEFT_TO_RIGHT,
+    invitation,
     member_list,
     notice,
     refusal,
@@ -32,6 +34,9 @@ from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import Fragments, plain
 from trio_chat.errors import Refused
 from trio_chat.messages import (
+    Appoint,
+    Ban,
+    Deed,
     Delete,
     DeviceInfo,
     Edit,
@@ -39,12 +44,15 @@ from trio_chat.messages import (
     Found,
     Gap,
     Hit,
+    Invite,
     Join,
     Kick,
     Leave,
+    Mute,
     Page,
     Post,
     React,
+    Restrict,
     RoomInfo,
     Say,
     Topic,
@@ -93,6 +101,21 @@ def about(text: str) -> Fragments:
 
 WORDING = Wording("alice", UTC)
 
+DEEDS: list[Callable[[str], Deed]] = [
+    lambda text: Invite(text, text),
+    lambda text: Kick(text, text, text),
+    lambda text: Ban(text, text, NOON, text),
+    lambda text: Mute(text, text, reason=text),
+    lambda text: Appoint(text, text, "owner"),
+    lambda text: Restrict(text, "key", text),
+]
+
+
+def _log_line(deed: Callable[[str], Deed], text: str) -> Fragments:
+    """What `/log` shows of it, or what the room does."""
+    return View("alice", UTC).show(done(deed(text), text))
+
+
 PLACES: dict[str, Callable[[str], Fragments]] = {
     "text": lambda text: View("alice", UTC).show(event(text)),
     "own text": lambda text: View("bob", UTC).show(event(text)),
@@ -104,6 +127,13 @@ PLACES: dict[str, Callable[[str], Fragments]] = {
         done(React("lobby", 1, text)), {1: event(text, text)}
     ),
     "topic": lambda text: View("alice", UTC).show(done(Topic("lobby", text), text)),
+    **{
+        f"/log of {type(deed('')).__name__.lower()}": partial(_log_line, deed) for deed in DEEDS
+    },
+    "/log in a pipe": lambda text: [
+        ("", View("alice", UTC).line(done(Kick(text, text, text))))
+    ],
+    "invitation": lambda text: invitation(text, text),
     "reason": lambda text: View("alice", UTC).show(done(Kick("lobby", text, text), text)),
     "topic in the status": about,
     "topic in a heading": lambda text: View("alice", UTC).heading(text, text),

@@ -32,6 +32,7 @@ from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.revisions import ABOUT_ANOTHER, edit_of
+from trio_chat.roles import Verb
 from trio_chat.rooms import Device, Hub
 
 INBOX_SUBMISSIONS = 1024
@@ -244,9 +245,11 @@ class Sequencer:
     async def _look_up(self, submissions: Sequence[Submission]) -> dict[Place, Record]:
         """The events that these posts are about, and the edits that changed those last. As
         nobody else writes, they are still like that when the batch is stored."""
-        places = {place for submission in submissions for place in self._targets(submission)}
-        records = await self._records(places)
-        edits = {edit for place in records if (edit := edit_of(place, records[place]))}
+        meant = [target for submission in submissions for target in self._targets(submission)]
+        records = await self._records({place for place, _ in meant})
+        # Of what one may not see no more is read than of what is not there.
+        seen = {place for place, sees in meant if sees} & set(records)
+        edits = {edit for place in seen if (edit := edit_of(place, records[place]))}
         return records | await self._records(edits)
 
     async def _records(self, places: Collection[Place]) -> dict[Place, Record]:
@@ -259,13 +262,15 @@ class Sequencer:
             log.warning("not looked up", extra={"error": str(failure)})
             return {}
 
-    def _targets(self, submission: Submission) -> Iterator[Place]:
+    def _targets(self, submission: Submission) -> Iterator[tuple[Place, bool]]:
+        """The events that are meant, and whether one may see them now."""
+        member, now = submission.device.member, self.now()
         for post in submission.posts:
             if isinstance(post, ABOUT_ANOTHER):
                 with suppress(Refused):  # the batch will say so
-                    yield Place(
-                        self.hub.find_name(submission.device.member, post.room), post.seq
-                    )
+                    place = Place(self.hub.find_name(member, post.room), post.seq)
+                    room = self.hub.get(place.room)
+                    yield place, room is not None and room.may(Verb.SEE, member, now)
 
     def _draft(
         self,

@@ -9,7 +9,7 @@ from attrs import define, field
 from trio_chat.client import feed
 from trio_chat.client.buffers import Buffer, Buffers, Item
 from trio_chat.client.journal import Journal
-from trio_chat.client.notices import join_lines, notice, shown_name
+from trio_chat.client.notices import invitation, join_lines, notice, shown_name
 from trio_chat.client.status import room_status
 from trio_chat.client.surface import Surface
 from trio_chat.client.view import View, last_seq, room_of
@@ -133,9 +133,8 @@ class Display:
 
     def _invite(self, call: Called) -> None:
         if call.by not in self.buffers.attention.ignored:
-            by, room = shown_name(call.by), shown_name(call.room)
-            self.screen.tell(notice(f"{by} invites you; /join {room} enters that room"))
-            self.screen.alert(f"{by} invites you", call.room)
+            self.screen.tell(invitation(call.by, call.room))
+            self.screen.alert(f"{shown_name(call.by)} invites you", call.room)
 
     def _mark(self, marked: Marked) -> None:
         buffer = self.buffers.rooms.get(marked.room)

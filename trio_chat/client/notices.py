@@ -48,6 +48,11 @@ def notice(text: str) -> Fragments:
     return [("notice", clean(text, lines=True))]
 
 
+def invitation(by: str, room: str) -> Fragments:
+    """Somebody lets one into a room."""
+    return notice(f"{shown_name(by)} invites you; /join {shown_name(room)} enters that room")
+
+
 def warning(text: str) -> Fragments:
     """What goes wrong, though the chat goes on."""
     return [("lost", clean(text))]
