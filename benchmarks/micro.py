@@ -148,6 +148,8 @@ async def told_room() -> AsyncIterator[Room]:
 class Nobody:
     """The connection of somebody who is not there."""
 
+    address: str | None = None
+
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
 

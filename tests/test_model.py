@@ -48,6 +48,7 @@ KEY = "sesame"
 @define(eq=False)
 class Line:
     outbox: Outbox = field(factory=Outbox)
+    address: str | None = None
 
     def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()

@@ -52,6 +52,7 @@ NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 @define(eq=False)
 class Line:
     outbox: Outbox = field(factory=Outbox)
+    address: str | None = None
 
     def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()

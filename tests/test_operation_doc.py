@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trio_chat import (
+    banished,
     charter,
     config,
     failures,
@@ -16,7 +17,9 @@ from trio_chat import (
     hashing,
     logs,
     outbox,
+    pacing,
     reception,
+    rooms,
     rules,
     sequencer,
     session,
@@ -42,7 +45,7 @@ def table(section: str) -> list[list[str]]:
 def test_the_limits_are_those_of_the_code() -> None:
     limits = {row[0]: row[1:] for row in table("Limits")}
     passwords = f"{failures.WAIT_TO / 60:.0f} minutes at most"
-    assert limits.pop("wrong passwords")[1].endswith(passwords)
+    assert limits.pop("wrong passwords and keys")[1].endswith(passwords)
     assert {name: row[0] for name, row in limits.items()} == {
         "told at once that there is no room": f"{gate.TURNED_AWAY}",
         "a last word": f"{session.CLOSE_WITHIN:.0f} s",
@@ -54,8 +57,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         "people with a role, and banned or muted names, in a room": (
             f"{charter.RANKED:,} and {charter.SANCTIONED:,}"
         ),
-        "accounts": f"{reception.ACCOUNTS:,}",
-        "names registered from one address": f"{reception.REGISTERED_AN_HOUR} an hour",
+        "accounts": f"{reception.ACCOUNTS_IN_ALL:,}",
+        "addresses that are remembered": f"{pacing.KNOWN:,}",
+        "invitations that are told again": f"{rooms.INVITED} of a person",
+        "a private room of two guests": f"{reception.ABANDONED_AFTER.days} days",
+        "banished": f"{banished.MOST:,}",
         "devices of an account": f"{reception.DEVICES_EACH}",
         "passwords that wait to be looked at": f"{hashing.QUEUE}",
         "a request over HTTP": (

@@ -119,6 +119,26 @@ async def test_an_older_server_is_left_alone(folder: Path) -> None:
             people.bots(db)
 
 
+def test_who_may_not_come_is_listed_until_it_may(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "banish", "add", "Eve", "--reason", "spam") == 0
+    assert run(folder, "banish", "add", "192.0.2.7/24", "--lasts", "7d") == 0
+    capfd.readouterr()
+    assert run(folder, "banish", "list") == 0
+    address, name = capfd.readouterr().out.splitlines()
+    assert address.startswith("192.0.2.0/24  until 20")
+    assert name == "eve           for ever                spam"
+    assert run(folder, "banish", "remove", "eve") == 0
+    assert run(folder, "banish", "remove", "eve") == 2
+
+
+@pytest.mark.parametrize("what", ["alice", "127.0.0.1", "::1", "1.2.3.400", "no name", ""])
+def test_nobody_banishes(folder: Path, what: str) -> None:
+    run(folder, *add, "--operator")
+    assert run(folder, "banish", "add", what) == 2
+
+
 # ---------------------------------------------------------------- beside a server
 
 
@@ -274,3 +294,17 @@ async def test_a_history_that_fails_for_a_moment_is_asked_again(
     history._db.execute("ALTER TABLE hidden RENAME TO accounts")  # type: ignore[attr-defined] # noqa: SLF001
     await served.run(*add)
     await served.until(lambda: served.knows("alice"))
+
+
+async def test_who_is_banished_on_the_command_line_is_put_out(served: Served) -> None:
+    eve, _ = await served.log_in("eve")
+    await served.run("banish", "add", "eve", "--reason", "spam")
+    await heard_last(eve)
+    peer = await served.dial()
+    await peer.tell(Hello("eve"))
+    refusal = await peer.hear(Error)
+    assert (refusal.code, refusal.retry) == ("banned", None)
+    assert "spam" in refusal.text
+    await served.run("banish", "remove", "eve")
+    await served.until(lambda: not served.hub.banished.sanctions)
+    await served.log_in("eve")

@@ -64,6 +64,7 @@ class Line:
     """A connection that nobody reads but the test."""
 
     outbox: Outbox = field(factory=Outbox)
+    address: str | None = None
 
     def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()

@@ -47,6 +47,7 @@ from trio_chat.errors import (
 from trio_chat.messages import (
     Appoint,
     Ban,
+    Banish,
     Called,
     Deed,
     Delete,
@@ -293,6 +294,9 @@ class FakeChat:
     async def moderate(self, deed: Deed) -> int:
         return await self._note("moderate", deed)
 
+    async def banish(self, banish: Banish) -> None:
+        await self._note("banish", banish)
+
     async def register(self, password: str, *, old: str | None = None) -> None:
         await self._note("register", password, old)
 
@@ -458,6 +462,9 @@ async def test_tab_completes(desk: Desk) -> None:
         ("/access invitation", ("moderate", Restrict("lobby", "invitation"))),
         ("/access key open sesame", ("moderate", Restrict("lobby", "key", "open sesame"))),
         ("/log 5", ("deeds", "lobby", 5)),
+        ("/banish bob for spam", ("banish", Banish("bob", reason="for spam"))),
+        ("/banish-ip @bob", ("banish", Banish("bob", where=True))),
+        ("/unbanish 192.0.2.7/32", ("banish", Banish("192.0.2.7/32", off=True))),
         ("/revoke 2", ("revoke", "y")),
     ],
 )

@@ -1,4 +1,4 @@
-"""The commands for who says whose a name is: `account` and `bot`.
+"""The commands for who says whose a name is, and who may come: `account`, `bot`, `banish`.
 
 They write to the history's file, also beside a running server, which learns of it within a
 second.
@@ -6,20 +6,26 @@ second.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
 from trio_chat import config
+from trio_chat.ages import Age
 from trio_chat.asking import USUAL, PasswordSource
+from trio_chat.banished import parse_banished
+from trio_chat.charter import Sanction
 from trio_chat.client.clean import clean
 from trio_chat.client.wrap import cells
-from trio_chat.config import HISTORY_FILE, PROGRAM, Flag
+from trio_chat.config import HISTORY_FILE, PROGRAM, Data, Flag, read_age
 from trio_chat.ending import require_stdout, write_out
-from trio_chat.names import parse_name
+from trio_chat.errors import NoSuchName
+from trio_chat.names import Name, parse_name
 from trio_chat.roles import Verb
+from trio_chat.rules import require_line
 from trio_chat.tokens import Scope, hash_token, make_bot_token
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ USUAL_VERBS = (
 )
 """What a bot may do if nothing is said: listen and talk, and look after its own texts."""
 
-Data = Annotated[Path | None, Parameter(show_default=str(config.data_path()))]
+T = TypeVar("T")
 
 app = App(group_parameters="Options")
 """What `cli` takes over as its own."""
@@ -70,8 +76,22 @@ Example:
   {PROGRAM} say ops "the build is done" --token-file ~/.ci-token
 """,
 )
+banish = App(
+    name="banish",
+    help="Keep names and addresses out of the whole server.",
+    sort_key=10,
+    group_parameters="Options",
+    usage=f"Usage: {PROGRAM} banish COMMAND [OPTIONS]",
+    help_epilogue=f"""\
+Examples:
+  {PROGRAM} banish add eve --lasts 7d --reason "spam in all rooms"
+  # An address, or a whole network.
+  {PROGRAM} banish add 192.0.2.0/24
+""",
+)
 app.command(account)
 app.command(bot)
+app.command(banish)
 
 
 # ---------------------------------------------------------------- accounts
@@ -165,10 +185,8 @@ def operator(name: str, /, *, off: Annotated[bool, Flag] = False, data: Data = N
     """
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
-    known = parse_name(name)
-    with _writing(data) as db:
-        people.set_operator(db, known, is_operator=not off)
-    print(f"{clean(known)} is {'no operator any more' if off else 'an operator'}")
+    known = _change(name, data, partial(people.set_operator, is_operator=not off))
+    print(f"{known} is {'no operator any more' if off else 'an operator'}")
 
 
 @account.command(usage=f"Usage: {PROGRAM} account remove [OPTIONS] NAME")
@@ -184,10 +202,8 @@ def remove(name: str, /, *, data: Data = None) -> None:
     """
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
-    known = parse_name(name)
-    with _writing(data) as db:
-        people.remove(db, known, is_bot=False)
-    print(f"{clean(known)} has no account any more")
+    known = _change(name, data, partial(people.remove, is_bot=False))
+    print(f"{known} has no account any more")
 
 
 # ---------------------------------------------------------------- bots
@@ -270,10 +286,91 @@ def revoke(name: str, /, *, data: Data = None) -> None:
     """
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
-    known = parse_name(name)
+    known = _change(name, data, partial(people.remove, is_bot=True))
+    print(f"{known} is no bot any more")
+
+
+# ---------------------------------------------------------------- who may not come
+
+
+@banish.command(name="add", usage=f"Usage: {PROGRAM} banish add [OPTIONS] WHAT")
+def add_banished(
+    what: str,
+    /,
+    *,
+    lasts: Annotated[
+        Age | None,
+        Parameter(converter=read_age, accepts_keys=False, n_tokens=1, show_default="for ever"),
+    ] = None,
+    reason: str = "",
+    data: Data = None,
+) -> None:
+    """Keep a name, an address or a network out of the server, and put out who is there.
+
+    Parameters
+    ----------
+    what
+        The name, address or network.
+    lasts
+        How long: a number and s, m (minutes), h, d or w, as in 7d.
+    reason
+        Why; whoever is kept out is told.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    known = parse_banished(what)
+    require_line("a reason", reason)
+    end = None if lasts is None else datetime.now(UTC).replace(microsecond=0) + lasts
     with _writing(data) as db:
-        people.remove(db, known, is_bot=True)
-    print(f"{clean(known)} is no bot any more")
+        people.refuse_operator(db, known)
+        people.banish(db, known, Sanction(end, reason))
+    print(f"{clean(known)} can't come to this server{_until(end)}")
+
+
+@banish.command(name="list", usage=f"Usage: {PROGRAM} banish list [OPTIONS]")
+def list_banished(*, data: Data = None) -> None:
+    """Print who may not come, until when, and why.
+
+    Parameters
+    ----------
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    def row(one: tuple[str, Sanction]) -> Sequence[str]:
+        what, sanction = one
+        end = _until(sanction.until).strip() or "for ever"
+        return what, end, clean(sanction.reason)
+
+    _print_all(data, lambda db: people.banished(db).items(), row)
+
+
+@banish.command(name="remove", usage=f"Usage: {PROGRAM} banish remove [OPTIONS] WHAT")
+def remove_banished(what: str, /, *, data: Data = None) -> None:
+    """Let a name, an address or a network come again.
+
+    Parameters
+    ----------
+    what
+        The name, address or network, as it is listed.
+    data
+        The folder with the history.
+    """
+    from trio_chat.history import people  # noqa: PLC0415 # sqlite3
+
+    known = parse_banished(what)
+    with _writing(data) as db:
+        if known not in people.banished(db):
+            raise NoSuchName(f"{known} is not banished; banish list says who is")
+        people.banish(db, known, None)
+    print(f"{clean(known)} may come again")
+
+
+def _until(end: datetime | None) -> str:
+    return "" if end is None else f" until {end.astimezone():%Y-%m-%d %H:%M}"
 
 
 # ---------------------------------------------------------------- the file
@@ -289,15 +386,23 @@ def _writing(data: Path | None) -> "Iterator[Database]":
         yield db
 
 
+def _change(name: str, data: Path | None, change: "Callable[[Database, Name], object]") -> str:
+    """Change something of who has that name; returns it as it is shown."""
+    known = parse_name(name)
+    with _writing(data) as db:
+        change(db, known)
+    return clean(known)
+
+
 def _print_all(
     data: Path | None,
-    read: "Callable[[Database], Iterable[Holder]]",
-    row: "Callable[[Holder], Sequence[str]]",
+    read: "Callable[[Database], Iterable[T]]",
+    row: Callable[[T], Sequence[str]],
 ) -> None:
     from trio_chat.history.file import reading  # noqa: PLC0415 # sqlite3
 
     with reading((data or config.data_path()) / HISTORY_FILE) as db:
-        rows = [row(holder) for holder in read(db)]
+        rows = [row(one) for one in read(db)]
     write_out(f"{line}\n".encode() for line in _columns(rows))
 
 

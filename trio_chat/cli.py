@@ -42,6 +42,7 @@ MODULES = {
     "doctor": "upkeep",
     "account": "accounts",
     "bot": "accounts",
+    "banish": "accounts",
     "bench": "bench.command",
 }
 """Where each command is. Only what is wanted is imported: half of the time to a prompt

@@ -13,6 +13,7 @@ from attrs import frozen
 from cyclopts import ArgumentCollection, Parameter, Token
 from cyclopts.config import Dict, Env
 
+from trio_chat.ages import Age, parse_age
 from trio_chat.client.address import DEFAULT_PORT, SCHEME, Address, parse_address, parse_host
 from trio_chat.errors import BadName, SetupError
 from trio_chat.names import parse_name
@@ -51,6 +52,7 @@ AS_FOR_SERVE: Mapping[Sequence[str], Sequence[str]] = {
         for verb in ("add", "list", "password", "operator", "remove")
     },
     **{("bot", verb): ("data",) for verb in ("add", "list", "revoke")},
+    **{("banish", verb): ("data",) for verb in ("add", "list", "remove")},
 }
 """What is set for `serve` in the file and counts for those who look after its history, too:
 they would look into the wrong folder, and find nothing wrong."""
@@ -63,6 +65,11 @@ def _typed_program() -> str:
 
 
 PROGRAM = _typed_program()
+
+
+def read_age(_type: object, tokens: Sequence[Token]) -> Age:
+    """The age that an option says."""
+    return parse_age(tokens[0].value)
 
 
 def _read_address(_type: object, tokens: Sequence[Token]) -> Address:
@@ -92,6 +99,10 @@ def config_path() -> Path:
 def data_path() -> Path:
     """The folder that a server keeps its history in if no other is named."""
     return platformdirs.user_data_path(APP)
+
+
+Data = Annotated[Path | None, Parameter(show_default=str(data_path()))]
+"""The option that names the folder."""
 
 
 def make_folder(folder: Path) -> None:

@@ -335,6 +335,23 @@ class Revoke:
 
 
 @frozen
+class Banish:
+    """Keep somebody out of the whole server; for its operators.
+
+    `name`: a name; or an address or a network, as in 192.0.2.7 or 2001:db8::/32. `where`:
+    what is meant are the addresses from which `name` is here now, and not the name. `until`,
+    `off`: as in `Ban`.
+    """
+
+    name: str
+    where: bool = False
+    until: datetime | None = None
+    reason: str = ""
+    off: bool = False
+    id: Id | None = None
+
+
+@frozen
 class Ping:
     """Is anybody there? A client that has pinged once is expected to go on: one that is
     then silent for 45 s counts as lost."""
@@ -365,6 +382,7 @@ Request = (
     | Register
     | Devices
     | Revoke
+    | Banish
     | Ping
 )
 """What a client may send."""
@@ -592,7 +610,7 @@ class DeviceList:
 
 @frozen
 class Done:
-    """The answer to `Register` and `Revoke`: it is done, and stored."""
+    """The answer to `Register`, `Revoke` and `Banish`: it is done, and stored."""
 
     id: Id | None = None
 

@@ -14,10 +14,13 @@ from typing import TypeVar
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.charter import Identity
+from trio_chat.banished import Outlaws, parse_banished
+from trio_chat.charter import Identity, Sanction
 from trio_chat.errors import (
     AccountNeeded,
+    Banned,
     NameTaken,
+    NoSuchName,
     NotAllowed,
     NotStored,
     StorageFailed,
@@ -25,13 +28,24 @@ from trio_chat.errors import (
     WrongPassword,
 )
 from trio_chat.failures import Failures
+from trio_chat.gate import NETWORK_BITS, origin_of
 from trio_chat.hashing import Hashing
-from trio_chat.history import Account, Change, DeviceId, Registered, Rehashed, Revoked, Stay
-from trio_chat.messages import DeviceInfo, Hello, Join, Register
-from trio_chat.names import Name, skeleton
+from trio_chat.history import (
+    Account,
+    Banished,
+    Change,
+    DeviceId,
+    Registered,
+    Rehashed,
+    Revoked,
+    Stay,
+)
+from trio_chat.messages import Banish, DeviceInfo, Hello, Join, Register
+from trio_chat.names import Name, parse_name, skeleton
 from trio_chat.pacing import BURST, RATE, Paces
 from trio_chat.quotas import ACCOUNTS, Quota, Quotas
 from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rules import require_line
 from trio_chat.secret import Secret
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.tokens import Scope, find_bot
@@ -119,9 +133,7 @@ class Reception:
             raise TryLater("you come too often; slow down", retry=wait)
         return stay.scope
 
-    async def _check(
-        self, name: Name, password: Secret, origin: str | None
-    ) -> Rehashed | None:
+    async def _check(self, name: Name, password: Secret, origin: str | None) -> Rehashed | None:
         """See that it is the password, and what is to be kept of it from now on."""
         while True:
             account = self._account(name)
@@ -185,8 +197,9 @@ class Reception:
         await self._store(device, [Registered(account), *others])
         member.account = account
         # Those that are here, and not before: some may have come with the old password.
-        present = [one for one in member.devices if one is not device]
-        await self._see_out(present, OTHER_PASSWORD)
+        await self._see_out(
+            [one for one in member.devices if one is not device], OTHER_PASSWORD
+        )
         log.info("registered", extra={"who": member.name})
 
     def _take_registration(self, origin: str | None) -> None:
@@ -265,11 +278,57 @@ class Reception:
 
     # ------------------------------------------------------------ what the operator does
 
+    async def banish(self, device: Device, request: Banish) -> None:
+        """Keep somebody out, or let it come again.
+
+        Raises `NotAllowed`, `BadName`, `NoSuchName`, `BadText`, `TooMany`, `NotStored`.
+        """
+        _refuse_bot(device)
+        if not device.member.is_operator:
+            raise NotAllowed("that is for the operators of the server")
+        require_line("a reason", request.reason)
+        sanction = None if request.off else Sanction(request.until, request.reason)
+        for what in self._meant(request):
+            self._see_that_no_operator_goes(what, sanction)
+            await self._store(device, [Banished(what, sanction)])
+            self.hub.banished.change(what, sanction, self.sequencer.now())
+            log.info("banished", extra={"who": what, "by": device.name, "off": request.off})
+        self._put_out_the_unwanted()
+
+    def _meant(self, request: Banish) -> Sequence[str]:
+        if not request.where:
+            return [parse_banished(request.name)]
+        person = self.hub.members.get(parse_name(request.name))
+        devices = () if person is None else person.devices
+        found = {origin_of(device.connection.address) for device in devices} - {None}
+        if not found:
+            raise NoSuchName(f"{request.name} is not here from another machine")
+        # Of IPv6, the network is whose it is.
+        nets = [f"{one}/{NETWORK_BITS}" if ":" in str(one) else str(one) for one in found]
+        return sorted(map(parse_banished, nets))
+
+    def _see_that_no_operator_goes(self, what: str, sanction: Sanction | None) -> None:
+        meant = Outlaws()
+        meant.know({} if sanction is None else {what: sanction})
+        for member in self.hub.members.values():
+            addresses = [one.connection.address for one in member.devices]
+            for address in (None, *addresses) if member.is_operator else ():
+                try:
+                    meant.require(member.name, address, self.sequencer.now())
+                except Banned as banned:
+                    raise NotAllowed(f"{member.name} is an operator") from banned
+
+    def _put_out_the_unwanted(self) -> None:
+        for device in self.hub.unwanted(self.sequencer.now()):
+            self._put_out(device, "banished")
+
     async def keep_up(self) -> None:
         """Learn of what is done with accounts on the command line, until cancelled."""
         history = self.hub.history
         while True:
             await _insist(history.wait_for_change)
+            self.hub.banished.know(await _insist(history.banished))
+            self._put_out_the_unwanted()
             # Before they are read, or one that is registered meanwhile would seem to be gone.
             before = self.hub.accounts()
             present = {account.identity: account for account in await _insist(history.accounts)}

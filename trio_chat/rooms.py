@@ -21,9 +21,11 @@ from typing import Protocol
 import trio
 from attrs import define, evolve, field, frozen
 
+from trio_chat.banished import Outlaws
 from trio_chat.charter import OPEN, Charter, Identity
 from trio_chat.errors import (
     BadName,
+    Banned,
     NameTaken,
     NoSuchName,
     NoSuchRoom,
@@ -73,6 +75,11 @@ class Connection(Protocol):
     """What a device is reached through."""
 
     outbox: Outbox
+
+    @property
+    def address(self) -> str | None:
+        """Where the other end is; None over memory."""
+        ...
 
     def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """End at once. `ending`: what doors say that it was."""
@@ -408,12 +415,14 @@ class Trial:
 
 @define(eq=False, repr=False)
 class Hub:
-    """The members and rooms of a server; `private`: those for two. `lost`: the devices
+    """The members and rooms of a server; `private`: those for two. `banished`: who may not
+    come. `lost`: the devices
     without a connection that may come back, in the order in which they were lost; `has_lost`
     wakes who waits for one. `tally`: what has happened in it."""
 
     history: History
     tally: Tally = field(factory=Tally, init=False)
+    banished: Outlaws = field(factory=Outlaws, init=False)
     members: dict[Name, Member] = field(factory=dict, init=False)
     lost: dict[Device, None] = field(factory=dict, init=False)
     has_lost: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -434,6 +443,7 @@ class Hub:
             room.charter = head.charter
             self.add_room(room)
         self.know_accounts(await self.history.accounts())
+        self.banished.know(await self.history.banished())
         for stay in await self.history.stays():
             self._bring_back(stay, now)
 
@@ -478,6 +488,18 @@ class Hub:
         member.account = None
         self._forget_if_away(member)
         return list(member.devices)
+
+    def unwanted(self, now: datetime) -> Sequence[Device]:
+        """Those that are here and are banished."""
+        devices = [device for member in self.members.values() for device in member.devices]
+        return [device for device in devices if self._is_banished(device, now)]
+
+    def _is_banished(self, device: Device, now: datetime) -> bool:
+        try:
+            self.banished.require(device.name, device.connection.address, now)
+        except Banned:
+            return True
+        return False
 
     def devices_of(self, identity: Identity) -> Sequence[Device]:
         """Those with which somebody is here."""
@@ -778,6 +800,7 @@ class _Nowhere:
     """The connection of somebody who has none yet."""
 
     outbox: Outbox = field(factory=_closed_outbox, init=False)
+    address: str | None = field(default=None, init=False)
 
     def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """There is nothing to cut off."""

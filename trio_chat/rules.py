@@ -261,7 +261,7 @@ def _react(post: React, standing: Standing, target: Target) -> React:
 
 def _topic(post: Topic, standing: Standing) -> Topic:
     _require_in(Verb.TOPIC, standing)
-    _require_line("a topic", post.text)
+    require_line("a topic", post.text)
     return evolve(post, room=standing.room)
 
 
@@ -289,7 +289,7 @@ def _deed(post: Deed, standing: Standing, other: Other) -> Deed:
         _require_rank(standing, other.role)
     _require_other(post, other)
     if isinstance(post, Kick | Ban | Mute):
-        _require_line("a reason", post.reason)
+        require_line("a reason", post.reason)
     return evolve(post, room=standing.room, name=parse_name(post.name))
 
 
@@ -321,7 +321,7 @@ _RANKS = {
 def _restrict(post: Restrict, standing: Standing) -> Restrict:
     if (post.access == "key") != bool(post.key):
         raise BadText("a room that opens with a key needs one, and no other does")
-    _require_line("a key", post.key or "")
+    require_line("a key", post.key or "")
     return Restrict(standing.room, post.access, id=post.id)
 
 
@@ -380,7 +380,8 @@ def _require_short(text: str) -> None:
         raise TextTooLong(f"a text may have {TEXT_BYTES} bytes")
 
 
-def _require_line(what: str, text: str) -> None:
+def require_line(what: str, text: str) -> None:
+    """See that it is a topic, a reason or a key. Raises `BadText`."""
     if len(text) > TOPIC_CHARS or len(text.splitlines()) > 1:
         raise BadText(f"{what} has at most {TOPIC_CHARS} characters, on one line")
 

@@ -20,6 +20,7 @@ from trio_chat.messages import (
     Ack,
     Appoint,
     Ban,
+    Banish,
     Called,
     Delete,
     DeviceInfo,
@@ -238,6 +239,9 @@ GOLDEN: tuple[Request | Reply | Limits | RoomState | RoomInfo | Hit | DeviceInfo
     Register("correct horse", old="battery staple"),
     Devices(id="d"),
     Revoke("4503599627370497", id="v"),
+    Banish("eve", until=_AT, reason="spam", id="b"),
+    Banish("eve", where=True),
+    Banish("192.0.2.7", off=True),
     Ping(id="7"),
     Welcome(
         VERSION, "trio_chat 0.1.0", "alice", _TOKEN, "kzP3vQ1bXo7tYw4m", _LIMITS, (_STATE,), "h"

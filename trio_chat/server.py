@@ -152,6 +152,7 @@ class Server:
         address = address_of(stream)
         try:
             with self._gate.let_in(address):
+                self._hub.banished.require(None, address, self._sequencer.now())
                 await self._front.answer(stream)
         except Refused as refusal:
             log.info("turned away", extra={"code": refusal.code, "address": address})

@@ -18,7 +18,7 @@ from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 
 from trio_chat import config, systemd
-from trio_chat.ages import Age, parse_age
+from trio_chat.ages import Age
 from trio_chat.client.address import DEFAULT_PORT, Address
 from trio_chat.config import (
     CERTIFICATE_FILE,
@@ -26,7 +26,9 @@ from trio_chat.config import (
     HOST,
     PROGRAM,
     VERSION,
+    Data,
     Flag,
+    read_age,
 )
 from trio_chat.doors.certificate import describe, ensure
 from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
@@ -84,10 +86,6 @@ def _read_network(_type: object, tokens: Sequence[Token]) -> Network:
     return ip_network(tokens[0].value, strict=False)
 
 
-def _read_age(_type: object, tokens: Sequence[Token]) -> Age:
-    return parse_age(tokens[0].value)
-
-
 @app.command(
     sort_key=1,
     usage=f"Usage: {PROGRAM} serve [OPTIONS]",
@@ -118,13 +116,13 @@ async def serve(
     *,
     host: str = HOST,
     port: Annotated[int, Parameter(validator=Number(gte=0, lt=2**16))] = DEFAULT_PORT,
-    data: Annotated[Path | None, Parameter(show_default=str(config.data_path()))] = None,
+    data: Data = None,
     no_history: Annotated[bool, Flag] = False,
     sync: Sync = "full",
     retain: Annotated[
         Age | None,
         Parameter(
-            converter=_read_age, accepts_keys=False, n_tokens=1, show_default="everything"
+            converter=read_age, accepts_keys=False, n_tokens=1, show_default="everything"
         ),
     ] = None,
     retain_events: Annotated[

@@ -27,6 +27,7 @@ from trio_chat.messages import (
     VERSION,
     Appoint,
     Ban,
+    Banish,
     Delete,
     DeviceList,
     Devices,
@@ -207,6 +208,11 @@ class Session:
     def __attrs_post_init__(self) -> None:
         self._pace = Pace(self.settings.rate, self.settings.burst)
 
+    @property
+    def address(self) -> str | None:
+        """Where the peer is; None over memory."""
+        return self.arrival.address
+
     def say_goodbye(self, farewell: Goodbye) -> None:
         """End politely: hear no more, answer what was heard, say goodbye."""
         self._farewell = farewell
@@ -355,7 +361,8 @@ class Session:
         if request.v != VERSION:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
-        proof = await self.reception.prove(name, request, origin_of(self.arrival.address))
+        self.hub.banished.require(name, self.address, self.sequencer.now())
+        proof = await self.reception.prove(name, request, origin_of(self.address))
         device, token = self.hub.enter(name, self, proof)
         self._device = device
         self._listening.deadline = math.inf
@@ -436,7 +443,7 @@ class Session:
             case Read():
                 await self._catch_up()
                 self._mark(request, device)
-            case Register() | Devices() | Revoke():
+            case Register() | Devices() | Revoke() | Banish():
                 await self._catch_up()
                 reply = await self._attend(request, device)
                 self.outbox.answer(self._encode(reply))
@@ -473,7 +480,9 @@ class Session:
         if self.settings.rate != 0:
             self._quotas.take(quota, trio.current_time())
 
-    async def _attend(self, request: Register | Devices | Revoke, device: Device) -> Reply:
+    async def _attend(
+        self, request: Register | Devices | Revoke | Banish, device: Device
+    ) -> Reply:
         match request:
             case Register():
                 origin = origin_of(self.arrival.address)
@@ -485,6 +494,8 @@ class Session:
                 return DeviceList(await self.reception.devices(device), request.id)
             case Revoke():
                 await self.reception.revoke(device, request.device)
+            case Banish():
+                await self.reception.banish(device, request)
             case _:
                 assert_never(request)
         return Done(request.id)

@@ -18,7 +18,7 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.clean import clean
-from trio_chat.config import CERTIFICATE_FILE, HISTORY_FILE, HOST, PROGRAM, Flag
+from trio_chat.config import CERTIFICATE_FILE, HISTORY_FILE, HOST, PROGRAM, Data, Flag
 from trio_chat.ending import write_out
 from trio_chat.errors import SetupError
 from trio_chat.names import parse_name
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SHOW_EVERY = 0.1
 """Seconds between two looks at how far it is."""
-
-Data = Annotated[Path | None, Parameter(show_default=str(config.data_path()))]
 
 app = App(group_parameters="Options")
 """What `cli` takes over as its own."""

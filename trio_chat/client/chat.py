@@ -29,6 +29,7 @@ from trio_chat.client.trust import Tls, dial
 from trio_chat.errors import ChatError, LinkLost, Refused, TryLater
 from trio_chat.messages import (
     Ack,
+    Banish,
     Deed,
     Delete,
     DeviceInfo,
@@ -248,6 +249,10 @@ class Chat:
     async def revoke(self, device: str) -> None:
         """Throw out a device of one's own."""
         await self._ask(Revoke(device, next(self._ids)))
+
+    async def banish(self, banish: Banish) -> None:
+        """Keep somebody out of the whole server, as its operator."""
+        await self._ask(evolve(banish, id=next(self._ids)))
 
     async def ping(self) -> float:
         """Seconds to the server and back."""

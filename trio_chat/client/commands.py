@@ -17,6 +17,7 @@ from trio_chat.errors import ChatError, TextTooLong
 from trio_chat.messages import (
     Appoint,
     Ban,
+    Banish,
     Deed,
     Invite,
     Kick,
@@ -178,6 +179,14 @@ class Govern:
 
 
 @frozen
+class ShutOut:
+    """Keep somebody out of the whole server, or let it come again. `lasts`: as in `Govern`."""
+
+    request: Banish
+    lasts: timedelta | None = None
+
+
+@frozen
 class Lock:
     """Let into the current room who has its key; None: have one typed where nobody sees it."""
 
@@ -244,6 +253,7 @@ Command = (
     | Wish
     | Edit
     | Govern
+    | ShutOut
     | Lock
     | ShowDeeds
     | Register
@@ -326,12 +336,25 @@ def _for_a_while(deed: type[Ban | Mute]) -> Callable[..., Command]:
     """With a name, and then for how long or why, or both."""
 
     def make(name: str, rest: str = "") -> Command:
-        first, _, reason = rest.partition(" ")
-        try:
-            lasts = parse_age(first)
-        except ValueError:
-            return Govern(deed("", _whom(name), reason=rest))
-        return Govern(deed("", _whom(name), reason=reason.strip()), lasts)
+        lasts, reason = _term(rest)
+        return Govern(deed("", _whom(name), reason=reason), lasts)
+
+    return make
+
+
+def _term(rest: str) -> tuple[timedelta | None, str]:
+    """How long, and why."""
+    first, _, reason = rest.partition(" ")
+    try:
+        return parse_age(first), reason.strip()
+    except ValueError:
+        return None, rest
+
+
+def _shut_out(*, where: bool) -> Callable[..., Command]:
+    def make(name: str, rest: str = "") -> Command:
+        lasts, reason = _term(rest)
+        return ShutOut(Banish(_whom(name), where=where, reason=reason), lasts)
 
     return make
 
@@ -524,6 +547,26 @@ _ROWS = (
         "[N]",
         "what moderators have done here",
         lambda count=str(EARLIER): ShowDeeds(_number(count)),
+    ),
+    _Row(
+        "banish",
+        "NAME [TEXT]",
+        "keep a name or an address out of the whole server",
+        _shut_out(where=False),
+        "NAME [7d] [WHY]",
+    ),
+    _Row(
+        "banish-ip",
+        "NAME [TEXT]",
+        "keep out whoever comes from where somebody is",
+        _shut_out(where=True),
+        "NAME [7d]",
+    ),
+    _Row(
+        "unbanish",
+        "NAME",
+        "let a name or an address come again",
+        lambda name: ShutOut(Banish(_whom(name), off=True)),
     ),
     _Row("register", "", "make your name yours, with a password", Register, is_open=False),
     _Row("password", "", "have another password", ChangePassword, is_open=False),

@@ -1,17 +1,21 @@
 """What moderators do, from a terminal."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from attrs import define, evolve
 
 from trio_chat.client.chat import Chat
-from trio_chat.client.commands import Govern, Lock, ShowDeeds
+from trio_chat.client.commands import Govern, Lock, ShowDeeds, ShutOut
 from trio_chat.client.display import Display
 from trio_chat.client.notices import join_lines, notice
 from trio_chat.messages import Ban, Mute, Restrict
 
-Governing = Govern | Lock | ShowDeeds
+Governing = Govern | ShutOut | Lock | ShowDeeds
+
+
+def _end(lasts: timedelta | None) -> datetime | None:
+    return None if lasts is None else datetime.now(UTC).replace(microsecond=0) + lasts
 
 
 @define(eq=False)
@@ -26,6 +30,8 @@ class Government:
         match command:
             case Govern():
                 await self._govern(command, room)
+            case ShutOut():
+                await self._shut_out(command)
             case Lock(key):
                 await self._lock(room, key)
             case ShowDeeds(count):
@@ -35,10 +41,16 @@ class Government:
 
     async def _govern(self, command: Govern, room: str) -> None:
         deed = evolve(command.deed, room=room)
-        if command.lasts is not None and isinstance(deed, Ban | Mute):
-            end = datetime.now(UTC).replace(microsecond=0) + command.lasts
-            deed = evolve(deed, until=end)
+        if isinstance(deed, Ban | Mute):
+            deed = evolve(deed, until=_end(command.lasts))
         await self.chat.moderate(deed)
+
+    async def _shut_out(self, command: ShutOut) -> None:
+        request = evolve(command.request, until=_end(command.lasts))
+        await self.chat.banish(request)
+        told = "may come again" if request.off else "can't come to this server"
+        who = f"whoever comes from where {request.name} is" if request.where else request.name
+        await self.display.say(notice(f"{who} {told}"))
 
     async def _lock(self, room: str, key: str | None) -> None:
         if key is None:

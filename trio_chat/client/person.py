@@ -33,6 +33,7 @@ from trio_chat.client.commands import (
     Register,
     ShowDeeds,
     ShowHelp,
+    ShutOut,
     Talk,
     Tell,
     ThrowOut,
@@ -420,7 +421,7 @@ class Person:
                 await self._do_here(command)
             case Talk() | Answer() | EditLast() | Tell() | Quit():
                 pass  # dealt with before they get here
-            case Govern() | Lock() | ShowDeeds():
+            case Govern() | ShutOut() | Lock() | ShowDeeds():
                 room = self.errands.which(None, here or self.display.current)
                 await self.government.do(command, room)
             case Register() | ChangePassword() | ListDevices() | ThrowOut():

@@ -219,6 +219,14 @@ class Restricted:
     key: bytes | None
 
 
+@frozen
+class Banished:
+    """A name or a network may not come any more; or may again, if there is no sanction."""
+
+    what: str
+    sanction: Sanction | None
+
+
 Change = (
     Keep
     | Registered
@@ -233,6 +241,7 @@ Change = (
     | Ranked
     | Sanctioned
     | Restricted
+    | Banished
 )
 """What is stored beside the events, with them or not at all."""
 
@@ -325,6 +334,10 @@ class History(Protocol):
 
     async def accounts(self) -> Sequence[Account]:
         """All accounts."""
+        ...
+
+    async def banished(self) -> Mapping[str, Sanction]:
+        """The names and networks that may not come, and those that might not."""
         ...
 
     async def wait_for_change(self) -> None:

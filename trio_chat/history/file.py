@@ -22,7 +22,7 @@ Sync = Literal["full", "normal"]
 APPLICATION_ID = 0x7472696F
 """`trio`: what tells our files from other SQLite files."""
 
-VERSION = 4
+VERSION = 5
 """The version of the schema below."""
 
 BUSY_SECONDS = 5.0
@@ -147,7 +147,15 @@ CREATE INDEX devices_previous ON devices (previous) WHERE previous IS NOT NULL;
 DROP INDEX devices_name;
 """
 
-STEPS = (SINCE_1, SINCE_2, SINCE_3, SINCE_4)
+SINCE_5 = """
+CREATE TABLE banished (
+    what TEXT PRIMARY KEY,  -- a name or a network
+    until INTEGER,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+STEPS = (SINCE_1, SINCE_2, SINCE_3, SINCE_4, SINCE_5)
 """What brings a file from one version to the next; all of it happens, or nothing."""
 
 WAL_PAGES = 4000

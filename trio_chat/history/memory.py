@@ -10,10 +10,11 @@ from typing import assert_never
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.charter import Identity
+from trio_chat.charter import Identity, Sanction
 from trio_chat.history import (
     SLICE_BYTES,
     Account,
+    Banished,
     Came,
     Change,
     DeviceId,
@@ -106,6 +107,10 @@ class MemoryHistory:
         await trio.lowlevel.checkpoint()
         return list(self._accounts.values())
 
+    async def banished(self) -> Mapping[str, Sanction]:
+        await trio.lowlevel.checkpoint()
+        return {}
+
     async def wait_for_change(self) -> None:
         await trio.sleep_forever()  # there is no other program
 
@@ -158,17 +163,8 @@ class MemoryHistory:
 
     def _make(self, change: Change) -> None:
         match change:
-            case Keep(device):
-                self._devices.pop(device, None)  # the one that was seen last comes last
-                self._devices[device] = change
-            case Registered(account):
-                self._accounts[account.identity] = account
-            case Rehashed(identity, old, new):
-                account = self._accounts[identity]
-                if account.password == old:
-                    self._accounts[identity] = evolve(account, password=new)
-            case Revoked(device):
-                self._devices.pop(device, None)
+            case Keep() | Registered() | Rehashed() | Revoked():
+                self._store(change)
             case Came():
                 pass  # it is for the next run, and there is none
             case Went(device):
@@ -182,10 +178,24 @@ class MemoryHistory:
                 self._rewrite(place, line, text)
             case Titled(room, topic):
                 self._logs[room].topic = topic
-            case Ranked() | Sanctioned() | Restricted():
+            case Banished() | Ranked() | Sanctioned() | Restricted():
                 pass  # the next run has other people, and no rooms
             case _:
                 assert_never(change)
+
+    def _store(self, change: Keep | Registered | Rehashed | Revoked) -> None:
+        match change:
+            case Keep(device):
+                self._devices.pop(device, None)  # the one that was seen last comes last
+                self._devices[device] = change
+            case Registered(account):
+                self._accounts[account.identity] = account
+            case Rehashed(identity, old, new):
+                account = self._accounts[identity]
+                if account.password == old:
+                    self._accounts[identity] = evolve(account, password=new)
+            case Revoked(device):
+                self._devices.pop(device, None)
 
     def _forget(self, device: DeviceId) -> None:
         kept = self._devices.get(device)

@@ -8,12 +8,24 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import assert_never
 
 from attrs import frozen
 
-from trio_chat.charter import Identity
-from trio_chat.errors import BadName, NameTaken, NoSuchName
-from trio_chat.history import RANDOM_BITS, Account, DeviceId, Keep, Rehashed, Stay, Token
+from trio_chat.charter import Identity, Sanction
+from trio_chat.errors import BadName, NameTaken, NoSuchName, NotAllowed
+from trio_chat.history import (
+    RANDOM_BITS,
+    Account,
+    Banished,
+    DeviceId,
+    Keep,
+    Registered,
+    Rehashed,
+    Revoked,
+    Stay,
+    Token,
+)
 from trio_chat.history.file import from_ms, to_ms
 from trio_chat.names import Name, is_reserved, skeleton
 from trio_chat.roles import Verb
@@ -104,7 +116,41 @@ def _scope(verbs: str | None, places: str | None) -> Scope | None:
     return Scope(frozenset(map(Verb, verbs.split())), rooms)
 
 
+def banished(db: Database) -> Mapping[str, Sanction]:
+    """Who may not come to the server."""
+    rows = db.execute("SELECT what, until, reason FROM banished ORDER BY what")
+    return {
+        what: Sanction(None if until is None else from_ms(until), reason)
+        for what, until, reason in rows
+    }
+
+
 # ---------------------------------------------------------------- what is written
+
+
+def banish(db: Database, what: str, sanction: Sanction | None) -> None:
+    """Somebody may not come any more, or may again."""
+    db.execute("DELETE FROM banished WHERE what = ?", [what])
+    if sanction is not None:
+        until = None if sanction.until is None else to_ms(sanction.until)
+        db.execute("INSERT INTO banished VALUES (?, ?, ?)", [what, until, sanction.reason])
+
+
+def store(db: Database, change: Keep | Registered | Rehashed | Revoked | Banished) -> None:
+    """Store what has changed of accounts and devices."""
+    match change:
+        case Keep():
+            keep(db, change)
+        case Registered(account):
+            register(db, account)
+        case Rehashed():
+            rehash(db, change)
+        case Revoked(device):
+            revoke(db, device)
+        case Banished(what, sanction):
+            banish(db, what, sanction)
+        case _:
+            assert_never(change)
 
 
 def keep(db: Database, keep: Keep) -> None:
@@ -279,6 +325,13 @@ def set_operator(db: Database, name: Name, *, is_operator: bool) -> None:
     db.execute(
         "UPDATE accounts SET is_operator = ? WHERE identity = ?", [is_operator, identity]
     )
+
+
+def refuse_operator(db: Database, name: str) -> None:
+    """See that nobody who looks after the server is kept out. Raises `NotAllowed`."""
+    row = db.execute("SELECT is_operator FROM accounts WHERE name = ?", [name]).fetchone()
+    if row is not None and row[0]:
+        raise NotAllowed(f"{name} is an operator; account operator --off changes that")
 
 
 def remove(db: Database, name: Name, *, is_bot: bool) -> None:

@@ -27,6 +27,7 @@ from trio_chat.errors import Busy, NotStored, SetupError
 from trio_chat.history import (
     SLICE_BYTES,
     Account,
+    Banished,
     Came,
     Change,
     Entry,
@@ -216,6 +217,9 @@ class SqliteHistory:
 
     async def accounts(self) -> Sequence[Account]:
         return await self._run(lambda: people.accounts(self._db))
+
+    async def banished(self) -> Mapping[str, Sanction]:
+        return await self._run(lambda: people.banished(self._db))
 
     async def wait_for_change(self) -> None:
         version = await self._run(self._version)
@@ -466,14 +470,8 @@ class SqliteHistory:
     def _make(self, change: Change, new: Mapping[Name, int]) -> None:
         """Store one change; `new`: the rooms of this batch."""
         match change:
-            case Keep():
-                people.keep(self._db, change)
-            case Registered(account):
-                people.register(self._db, account)
-            case Rehashed():
-                people.rehash(self._db, change)
-            case Revoked(device):
-                people.revoke(self._db, device)
+            case Keep() | Registered() | Rehashed() | Revoked() | Banished():
+                people.store(self._db, change)
             case Came(device, room):
                 row = [device, self._id_of(room, new)]
                 self._db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)

@@ -1,0 +1,92 @@
+"""Who may not come to this server at all: names, and addresses and their networks.
+
+A room has bans of its own, in its charter. These here are made by the operators of the
+server. No clock: it is an argument.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from attrs import define, field
+
+from trio_chat.charter import Sanction
+from trio_chat.errors import BadName, Banned, TooMany
+from trio_chat.gate import plain_address
+from trio_chat.names import parse_name
+
+MOST = 1000
+"""The most that can be banished at once: each address that comes is compared with all
+networks."""
+
+Network = IPv4Network | IPv6Network
+
+
+def parse_banished(raw: str) -> str:
+    """A name, an address or a network, as it is kept. Raises `BadName`."""
+    if not _is_network(raw):
+        return parse_name(raw)
+    try:
+        network = ip_network(raw, strict=False)
+    except ValueError as exc:
+        raise BadName(f"{raw[:64]!a} is no name, address or network") from exc
+    if network.is_loopback:
+        raise BadName("this machine can't be banished")
+    return str(network)
+
+
+def _is_network(what: str) -> bool:
+    """Is it an address, and no name?"""
+    return "." in what or ":" in what
+
+
+@define(eq=False)
+class Outlaws:
+    """Those who may not come, as long as that is so."""
+
+    sanctions: Mapping[str, Sanction] = field(factory=dict, init=False)
+    _networks: dict[Network, Sanction] = field(factory=dict, init=False)
+
+    def know(self, sanctions: Mapping[str, Sanction]) -> None:
+        """These are banished, and no others."""
+        self.sanctions = sanctions
+        self._networks = {
+            ip_network(what): sanction
+            for what, sanction in sanctions.items()
+            if _is_network(what)
+        }
+
+    def change(self, what: str, sanction: Sanction | None, now: datetime) -> None:
+        """Banish somebody, or nobody any more; forget what is over. Raises `TooMany`."""
+        changed = {
+            one: known
+            for one, known in self.sanctions.items()
+            if one != what and known.holds(now)
+        }
+        if sanction is not None:
+            changed[what] = sanction
+        if len(changed) > MOST:
+            raise TooMany(f"at most {MOST} can be banished")
+        self.know(changed)
+
+    def require(self, name: str | None, address: str | None, now: datetime) -> None:
+        """May somebody come under that name, from that address? Raises `Banned`."""
+        for sanction in (self.sanctions.get(name or ""), self._of(address, now)):
+            if sanction is not None and sanction.holds(now):
+                raise _refusal(sanction, now)
+
+    def _of(self, address: str | None, now: datetime) -> Sanction | None:
+        if address is None or not self._networks:
+            return None
+        ip = plain_address(ip_address(address))
+        found = [known for network, known in self._networks.items() if ip in network]
+        return next((known for known in found if known.holds(now)), None)
+
+
+def _refusal(sanction: Sanction, now: datetime) -> Banned:
+    why = f": {sanction.reason}" if sanction.reason else ""
+    if sanction.until is None:
+        return Banned(f"you are banned from this server{why}")
+    until = f"{sanction.until:%Y-%m-%d %H:%M} UTC"
+    retry = (sanction.until - now).total_seconds()
+    return Banned(f"you are banned from this server until {until}{why}", retry=retry)
