@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.client.clean import INVISIBLE, MARKS, REPLACED, clean, clean_json
+from trio_chat.client.clean import (
+    INVISIBLE,
+    MARKS,
+    REPLACED,
+    REPLACED_RUN,
+    clean,
+    clean_json,
+)
 from trio_chat.messages import Gap
 from trio_chat.wire import SERVER
 
@@ -117,6 +124,11 @@ def test_a_joiner_stands_between_emoji_only(text: str) -> None:
 @pytest.mark.parametrize("letter", INVISIBLE)
 def test_invisible_letters_are_seen(letter: str) -> None:
     assert clean(f"ad{letter}min") == "ad·min"
+
+
+def test_of_many_characters_that_are_not_shown_the_number_is() -> None:
+    assert clean("\x1b" * REPLACED_RUN) == REPLACED * REPLACED_RUN
+    assert clean(f"a{chr(27) * 10_700}b\x1b") == f"a{REPLACED}(10700)b{REPLACED}"
 
 
 def test_a_pile_of_marks_is_cut() -> None:

@@ -472,11 +472,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         *("history", "history export", "history import", "backup", "doctor", "bench"),
     ],
 )
-def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_help_shows_examples_that_can_be_copied(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert cli.run([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
-    assert "Example" in out
+    _, is_there, examples = out.partition("Example")
+    assert is_there
     assert f"trio_chat {command}".rstrip() in out.replace("trio-chat", "trio_chat")
+    typed = f"{config.PROGRAM} ", "python -m trio_chat "
+    lines = [line.rstrip().replace(*typed, 1) for line in examples.splitlines()]
+    assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("module", set(cli.MODULES.values()))

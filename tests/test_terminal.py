@@ -331,7 +331,8 @@ class FakeChat:
                 room, (Event(9, datetime(2026, 1, 1, tzinfo=UTC), "bob", kick),), more=False
             )
         await self._note("history", room, before, limit, *[after] * (after is not None))
-        return Page(room, (), more=False)
+        newest = Event(30, datetime(2026, 1, 1, tzinfo=UTC), "bob", Say(room, "there"))
+        return Page(room, (newest,) if after is not None else (), more=False)
 
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint()
@@ -494,6 +495,9 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
     ("typed", "shown"),
     [
         ("/jion x", "did you mean /join?"),
+        ("/re no", "did you mean /reply or /react or /register?"),
+        ("/edti", "did you mean /edit?"),
+        ("/frob", "/help lists the commands"),
         ("/join", "/join ROOM"),
         ("/join 4you", "a name is a letter"),
         ("/join locked", "you can't"),
@@ -503,6 +507,8 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
         ("/rooms", "lobby  2 here, 7 events"),
         ("/who", "2 in lobby: "),
         ("/history", "there is nothing earlier in lobby"),
+        ("/jump 30", "that was earlier in lobby"),
+        ("/jump 31", "nothing in lobby has the number 31 yet"),
         ("/topic", "lobby has no topic"),
         ("/search soup", "2026-01-01 00:00 den 7 bob │ about soup"),
         ("/search", "there is nothing more"),

@@ -95,7 +95,7 @@ Examples:
   # As a bot, which has a name of its own.
   {PROGRAM} say ops "the build is done" --token-file ~/.ci-token
   # However often a script is started again, this is said once.
-  {PROGRAM} say ops "good morning" --name cron --id "morning-$(date +%F)"
+  {PROGRAM} say ops "good morning" --name cron --id "$(date +%F)"
 
 Exit status: 0 it was said and is stored, 1 the server has refused it, 2 the
 command is wrong, 3 the server could not be reached.
@@ -461,7 +461,7 @@ def _text(text: str) -> str:
         text = sys.stdin.buffer.read(LINE_BYTES + 1).decode("utf-8", "replace")
     text = text.rstrip("\r\n")
     if not text.strip():
-        raise Refused("there is nothing to say")
+        raise BadFields("there is nothing to say")
     return text
 
 

@@ -93,10 +93,10 @@ def _read_network(_type: object, tokens: Sequence[Token]) -> Network:
 Examples:
   # For this machine only.
   {PROGRAM} serve
-  # For the network around it, too, encrypted. It prints a link to give to others.
+  # For the network around it, too, encrypted. It prints a link for the others.
   {PROGRAM} serve --tls --host 0.0.0.0 --data /srv/chat
   # With a certificate that an authority has signed; SIGHUP has it read anew.
-  {PROGRAM} serve --host 0.0.0.0 --tls-cert fullchain.pem --tls-key privkey.pem
+  {PROGRAM} serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
   # Forget what is older than three months.
   {PROGRAM} serve --retain 90d
   # To try out a bot: forget everything at the end, slow nobody down.

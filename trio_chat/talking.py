@@ -43,8 +43,8 @@ Examples:
   {PROGRAM} connect alice
   # Elsewhere, and in another room.
   {PROGRAM} connect alice --server chat.example.org --room garden
-  # By the link that an operator has given you: encrypted, and to no other server.
-  {PROGRAM} connect alice --server trio-chat://chat.example.org/lobby#nD0…
+  # By the link that an operator has given you: encrypted, to no other server.
+  {PROGRAM} connect alice --server trio-chat://example.org/lobby#nD0…
   # Of a name that is registered the password is asked for once.
   {PROGRAM} connect alice --password-file ~/.chat-password
   # Say what a program prints.

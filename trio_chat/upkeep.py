@@ -57,7 +57,7 @@ app.command(history)
     help_epilogue=f"""\
 Examples:
   {PROGRAM} history export > events.jsonl
-  {PROGRAM} history export garden --data /srv/chat --output garden.jsonl
+  {PROGRAM} history export ops --data /srv/chat --output ops.jsonl
 """,
 )
 def export(*rooms: str, data: Data = None, output: Path | None = None) -> None:
@@ -95,7 +95,7 @@ def export(*rooms: str, data: Data = None, output: Path | None = None) -> None:
     help_epilogue=f"""\
 Examples:
   {PROGRAM} history import events.jsonl
-  ssh chat.example.org trio-chat history export | {PROGRAM} history import
+  ssh example.org trio-chat history export | {PROGRAM} history import
 """,
 )
 def import_(

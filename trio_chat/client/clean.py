@@ -24,6 +24,10 @@ MARKS = 4
 """The most combining marks on one character: Vietnamese needs two, Thai three, Hebrew
 with its accents four. A pile of them is drawn over the lines above."""
 
+REPLACED_RUN = 8
+"""The most that are shown side by side of what is not shown. Of more the number is told:
+thousands would push off the screen what others have said."""
+
 TAB = " " * 4
 
 # Cc controls, Cf bidi and zero width, Cs lone surrogates, Co private, Cn unassigned,
@@ -43,6 +47,7 @@ _STRAY_VARIANT = re.compile(
     r"(?<![^\x00-\x22\x24-\x29\x2b-\x2f\x3a-\x7f\s])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 _NOT_ASCII = re.compile(r"[^\n -~]")
+_REPLACED_RUN = re.compile(f"{REPLACED}{{{REPLACED_RUN + 1},}}")
 
 
 def clean(text: str, *, lines: bool = False) -> str:
@@ -59,7 +64,8 @@ def clean(text: str, *, lines: bool = False) -> str:
         text = text.replace("\n", REPLACED)
     text = _STRAY_VARIANT.sub(REPLACED, text)
     text = _ODD.sub(_clean_run, text)
-    return _STRAY_JOINER.sub(REPLACED, text) if _JOINER in text else text
+    text = _STRAY_JOINER.sub(REPLACED, text) if _JOINER in text else text
+    return _REPLACED_RUN.sub(lambda run: f"{REPLACED}({len(run[0])})", text)
 
 
 def clean_json(line: bytes) -> bytes:

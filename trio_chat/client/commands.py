@@ -281,6 +281,9 @@ class WrongUse(BadCommand):
 EARLIER = 20
 """Events that `/history` shows if nobody says how many: about a screen."""
 
+SUGGESTED = 3
+"""The most commands that could be meant by one that there is not."""
+
 WISHES = ("highlight", "ignore", "mute")
 """The lists of what one is called for, and what not."""
 
@@ -624,9 +627,12 @@ def may_be_kept(typed: str) -> bool:
 
 
 def _suggest(name: str) -> str:
-    near = get_close_matches(name.lower()[:NAME_CHARS], _TABLE, n=1)
-    meant = f"did you mean /{near[0]}?" if near else "/help lists the commands;"
-    return f"there is no command /{name[:NAME_CHARS]}; {meant} //… says a text with a slash"
+    typed = name.lower()[:NAME_CHARS]
+    longer = [each for each in _TABLE if typed and each.startswith(typed)]
+    near = list(dict.fromkeys([*longer, *get_close_matches(typed, _TABLE)]))[:SUGGESTED]
+    meant = " or ".join(f"/{each}" for each in near)
+    advice = f"did you mean {meant}?" if near else "/help lists the commands;"
+    return f"there is no command /{name[:NAME_CHARS]}; {advice} //… says a text with a slash"
 
 
 def usages() -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from trio_chat.client.display import Display
 from trio_chat.client.journal import Journal
 from trio_chat.client.listings import hit_list, text_list
 from trio_chat.client.notices import member_list, notice, room_list, topic_line
+from trio_chat.client.view import last_seq
 from trio_chat.errors import (
     AlreadyInRoom,
     NoSuchEvent,
@@ -34,7 +35,7 @@ from trio_chat.errors import (
     NotInRoom,
     Refused,
 )
-from trio_chat.messages import RoomState
+from trio_chat.messages import Page, RoomState
 from trio_chat.names import parse_name
 from trio_chat.pairs import is_pair_name, is_private, parse_room
 
@@ -244,11 +245,14 @@ class Errands:
         await self.display.page(await self.chat.history(room, before=before, limit=limit))
 
     async def _show_around(self, room: str, seq: int) -> None:
-        if room in self.display.buffers.rooms:
-            await self.display.go(room)
         page = await self.chat.history(
             room, before=None, after=max(0, seq - AROUND), limit=2 * AROUND
         )
+        if not _reaches(page, seq):
+            where = clean(self.display.buffers.title(room))
+            raise NoSuchEvent(f"nothing in {where} has the number {seq} yet")
+        if room in self.display.buffers.rooms:
+            await self.display.go(room)
         await self.display.page(evolve(page, more=False), meant=seq)
 
     async def have_context(self, room: str, before: int) -> None:
@@ -287,3 +291,9 @@ class Errands:
             await self.display.say(topic_line(room, await self.learn(room), self.chat.name))
         else:
             await self.chat.set_topic(room, "" if text == NO_TOPIC else text)
+
+
+def _reaches(page: Page, seq: int) -> bool:
+    """Does a page go as far as that event?"""
+    last = page.events[-1] if page.events else page.gap
+    return last is not None and last_seq(last) >= seq
