@@ -841,6 +841,25 @@ async def read_banner(stdout: trio.abc.ReceiveStream) -> list[str]:
     return text.decode().splitlines()
 
 
+@asynccontextmanager
+async def serving_at(port: int, data: Path) -> AsyncIterator[trio.Process]:
+    """A server with a history, killed at the end; it may be again, at the same port."""
+    process = await trio.lowlevel.open_process(
+        [*PROGRAM, "serve", "--port", str(port), "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        await read_banner(process.stdout)
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):  # it has been killed
+            await process.stdout.aclose()
+            await process.wait()
+
+
 async def test_a_server_from_beginning_to_end() -> None:
     async with serving() as server:
         hints = "\n".join(server.banner)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pyte
@@ -17,6 +17,8 @@ import pytest
 import trio
 from attrs import define, field
 
+import trio_chat
+from tests.test_cli import free_port, serving_at
 from trio_chat.client.chat import Chat
 from trio_chat.client.feed import Item
 from trio_chat.client.journal import open_journal
@@ -149,7 +151,12 @@ async def window(*words: str) -> AsyncIterator[Window]:
 
 def sitting(server: RunningServer) -> AbstractAsyncContextManager[Window]:
     """Alice at a terminal."""
-    return window("connect", "alice", "--server", f"{server.host}:{server.port}")
+    return sitting_at(server.port)
+
+
+def sitting_at(port: int) -> AbstractAsyncContextManager[Window]:
+    """Likewise, wherever the server is."""
+    return window("connect", "alice", "--server", f"127.0.0.1:{port}")
 
 
 async def heard(chat: Chat, is_it: Callable[[Item], bool]) -> list[Item]:
@@ -247,6 +254,34 @@ async def test_what_was_typed_without_a_connection_survives_kill_9(home: Path) -
     async with open_journal(path) as journal:
         assert journal.survives
         assert journal.unsent == {}
+
+
+async def test_what_is_said_in_private_outlives_a_server_that_is_killed(home: Path) -> None:
+    port, data = int(free_port()), home / "data"
+    async with AsyncExitStack() as servers:
+        killed = await servers.enter_async_context(serving_at(port, data))
+        async with sitting_at(port) as alice, trio_chat.connect(port=port, name="bob") as bob:
+            await alice.see(lambda: alice.prompt == "lobby>")
+            await bob.say("@alice", "before it")
+            await alice.see("@bob │ before it")
+            alice.type("/query bob\r")
+            await alice.see(lambda: alice.prompt == "@bob>")
+            alice.type("half a li")
+            await alice.see(lambda: alice.prompt == "@bob> half a li")
+
+            killed.kill()
+            await alice.see(lambda: alice.prompt == "@bob (reconnecting)> half a li")
+            await servers.enter_async_context(serving_at(port, data))
+            await bob.say("@alice", "after it")
+            await alice.see("bob │ after it")
+            await alice.see(lambda: alice.prompt == "@bob> half a li")
+            alice.type("ne\r")
+            await heard(bob, lambda item: says(item, "alice", "half a line"))
+            await alice.see("alice » half a line")
+            for text in ("bob │ before it", "bob │ after it", "alice » half a line"):
+                assert sum(line.endswith(f" {text}") for line in alice.screen) == 1
+            alice.type("/quit\r")
+            assert await alice.ends() == 0
 
 
 async def is_written(path: Path, data: bytes) -> None:

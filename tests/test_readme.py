@@ -1,9 +1,7 @@
 """The README tells the truth: its commands are the gate's, its lines and its code work."""
 
 import re
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import trio_chat
-from tests.test_cli import PROGRAM, free_port, read_banner
+from tests.test_cli import free_port, serving_at
 from trio_chat import (
     config,
     failures,
@@ -112,24 +110,6 @@ async def test_the_bot_survives_a_server_that_is_killed(tmp_path: Path) -> None:
         async with serving_at(port, tmp_path):
             await ask(port, "bob")
             nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def serving_at(port: int, data: Path) -> AsyncIterator[trio.Process]:
-    process = await trio.lowlevel.open_process(
-        [*PROGRAM, "serve", "--port", str(port), "--data", str(data)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        await read_banner(process.stdout)
-        yield process
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):  # it has been killed
-            await process.stdout.aclose()
-            await process.wait()
 
 
 async def ask(port: int, name: str) -> None:
