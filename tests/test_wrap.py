@@ -3,10 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wcwidth import wcwidth
 
 from trio_chat.client.clean import clean
 from trio_chat.client.wrap import (
     CLUSTER_CELLS,
+    NARROW,
     Fragments,
     cells,
     clip,
@@ -31,6 +33,13 @@ def wrapped(text: str, columns: int) -> list[str]:
 )
 def test_cells(text: str, width: int) -> None:
     assert cells(text) == width
+
+
+def test_what_is_counted_without_looking_it_up_takes_one_cell_each() -> None:
+    narrow = [char for char in map(chr, range(0x110000)) if NARROW.fullmatch(char)]
+    assert set("aÄő │") < set(narrow)
+    assert list(clusters("".join(narrow))) == narrow
+    assert {wcwidth(char) for char in narrow} == {1}
 
 
 @pytest.mark.parametrize(

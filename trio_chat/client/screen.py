@@ -8,9 +8,11 @@ to its loop with `call_soon_threadsafe`, what is typed comes back with `from_thr
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from os.path import commonprefix
 from typing import TypeVar
@@ -47,6 +49,11 @@ STYLE = Style.from_dict(COLOURS)
 
 EXIT_WITHIN = 2.0
 """Seconds for the prompt to clear up behind itself, which takes a few milliseconds."""
+
+TURN = 0.001
+"""Seconds that one of the two threads may keep the other one waiting. A key goes through a
+dozen calls of the system, after each of which the prompt has to have its turn again: with
+the 5 ms that Python gives by default, what is typed in a flood takes 60 ms to appear."""
 
 SHOWN_AS_PENDING = 0.5
 """Seconds after which a text that the server has not answered is shown as such: most are
@@ -120,7 +127,8 @@ class Screen:
         # From here on nothing but the thread's start comes first, so that it will end too.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            with patch_stdout(raw=True):  # a stray print must not be drawn over the prompt
+            # A stray print must not be drawn over the prompt.
+            with patch_stdout(raw=True), _short_turns():
                 await trio.to_thread.run_sync(
                     prompt, abandon_on_cancel=True, limiter=own_thread
                 )
@@ -426,6 +434,21 @@ class Screen:
 
     def _ask(self, question: Callable[[str], T], text: str) -> T:
         return trio.from_thread.run_sync(question, text, trio_token=self._token)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(TURN, before))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _hears_signals() -> bool:
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and hasattr(signal, "SIGWINCH")
 
 
 def _width(row: Mapping[int, Char]) -> int:

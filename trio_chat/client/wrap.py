@@ -21,6 +21,10 @@ begins; as it has no space it can't look like a line of somebody else's."""
 CLUSTER_CELLS = 12
 """The widest cluster: a family with the colours of their skin. A longer one is a trick."""
 
+NARROW = re.compile("[ -~\xa1-\xac\xae-\u024f│┌»─…⏎]*")
+"""What takes one cell each and has nothing drawn onto it: Latin letters, and what we draw
+ourselves. It is counted twenty times as fast as what has to be looked up."""
+
 _PIECES = re.compile(r"[^\S\n]+|\n|[^\s]+")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _STICKS = frozenset(map(chr, [*range(0x1F3FB, 0x1F400), 0x200D]))  # skin tones, the joiner
@@ -29,7 +33,7 @@ _FLAGS = range(0x1F1E6, 0x1F200)
 
 def cells(text: str) -> int:
     """The most cells that a terminal needs for clean text of one line."""
-    if text.isascii():
+    if NARROW.fullmatch(text):
         return len(text)
     return sum(map(_cells_of_cluster, clusters(text)))
 
@@ -95,7 +99,7 @@ def plain(fragments: Fragments) -> str:
 def _fits(text: Fragments, columns: int) -> bool:
     """Is it so short that there is nothing to do? Most of what people say is."""
     alone = plain(text)
-    return len(alone) <= columns and alone.isascii() and "\n" not in alone
+    return len(alone) <= columns and NARROW.fullmatch(alone) is not None
 
 
 def _belongs(char: str, cluster: str) -> bool:
