@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import NAME_COLOURS, notice
 from trio_chat.client.person import WAITING, Person
-from trio_chat.client.screen import HINT, PENDING_LINES, Screen
+from trio_chat.client.screen import HINT, PENDING_LINES, TURN, Screen
 from trio_chat.client.terminal import run_terminal
 from trio_chat.client.wrap import plain
 from trio_chat.errors import (
@@ -80,6 +81,12 @@ WELCOME = Welcome(1, "alice", "a server", "token", "one", LIMITS)
 BOB = "@alice,bob:k7Jx2mQ9"
 """The private room with bob."""
 
+SAID = 9
+"""The number of whatever is said to a `FakeChat`."""
+
+PATIENCE = 20.0
+"""Seconds for what takes a moment, so that it can't be why a test fails."""
+
 ERASED, BELL = "\f", "\N{BELL}"
 PROMPT = re.compile(r"(?:lobby|garden|@\w+)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
@@ -107,16 +114,18 @@ class Bell:
 
 
 class Recorder(DummyOutput):
-    """Keeps what is drawn: text only, in the order in which it is written."""
+    """Keeps what is drawn: text only, in the order in which it is written. As on a terminal,
+    it is seen once it is flushed: never half of what is drawn at once."""
 
     def __init__(self, bell: Bell) -> None:
         self.drawn: list[str] = []
         self.columns = 400  # so wide that no text is broken
         self.ups: list[int] = []
+        self._written: list[str] = []
         self._listeners = bell
 
     def write(self, data: str) -> None:
-        self.drawn.append(data)
+        self._written.append(data)
 
     def write_raw(self, data: str) -> None:
         self.write(data)
@@ -128,6 +137,8 @@ class Recorder(DummyOutput):
         self.write(BELL)
 
     def flush(self) -> None:
+        self.drawn.append("".join(self._written))
+        self._written.clear()
         self._listeners.ring()
 
     def cursor_up(self, amount: int) -> None:
@@ -183,6 +194,13 @@ class Desk:
             await self.see("lobby>")
             yield left
             nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread takes its time to end."""
+    monkeypatch.setattr("trio_chat.client.screen.EXIT_WITHIN", PATIENCE)
+    monkeypatch.setattr("trio_chat.client.person.GRACE", PATIENCE)
 
 
 @pytest.fixture
@@ -257,7 +275,8 @@ class FakeChat:
         if text.startswith("refuse me"):
             raise TextTooLong("too \x1b[2J long")
         self.ids.append(id)
-        return await self._note("say", room, text, *[reply_to] * (reply_to is not None))
+        await self._note("say", room, text, *[reply_to] * (reply_to is not None))
+        return SAID
 
     async def edit(self, room: str, seq: int, text: str) -> int:
         return await self._note("edit", room, seq, text)
@@ -703,11 +722,11 @@ async def test_a_private_room_where_nothing_was_said_begins_with_the_first_text(
         await desk.see("@carol>")
         desk.type("hi", ENTER)
         await desk.until(lambda: ("say", "@carol", "hi") in desk.chat.asked)
-        desk.chat.see(Say(carol, "hi"), "alice")
+        desk.chat.see(Say(carol, "hi"), "alice", seq=SAID)
         await desk.see("alice » hi")
         await soon(lambda: not journal.unsent)
         desk.type("/edit-last ho", ENTER)
-        await desk.until(lambda: ("edit", carol, 1, "ho") in desk.chat.asked)
+        await desk.until(lambda: ("edit", carol, SAID, "ho") in desk.chat.asked)
         assert plain(screen.rooms) == "1:lobby 2:@carol"
         desk.type("/query dave", ENTER, "/query carol", ENTER, "still?", ENTER)
         await desk.until(lambda: ("say", carol, "still?") in desk.chat.asked)
@@ -891,6 +910,21 @@ async def test_which_text_is_meant_is_settled_when_it_is_typed(desk: Desk) -> No
     ]
 
 
+async def test_what_is_said_meanwhile_is_not_the_text_that_is_meant(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/react 👍", ENTER, "/delete", ENTER, "/mute x", ENTER)
+        await desk.see("mute: x is on the list")  # so all before it has been typed
+        desk.chat.hear("well", seq=5)
+        desk.chat.hear("from my telephone", seq=6, by="alice")
+        await desk.see("from my telephone")
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.until(lambda: desk.chat.asked[-1][0] == "delete")
+    assert desk.chat.asked[-2:] == [("react", "lobby", 3, "👍"), ("delete", "lobby", 4)]
+
+
 async def test_a_sign_is_taken_off_with_the_same_words(desk: Desk) -> None:
     async with desk.sitting():
         await in_a_talk(desk)
@@ -907,6 +941,18 @@ async def test_what_one_said_last_comes_back_to_be_edited(desk: Desk) -> None:
         await desk.see("/edit-last teh end")
         desk.type("!", ENTER)
         await desk.until(lambda: desk.chat.asked[-1] == ("edit", "lobby", 4, "teh end!"))
+
+
+async def test_what_is_stored_can_be_edited_before_it_is_shown(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        await in_a_talk(desk)
+        desk.type("teh", ENTER)
+        await desk.until(lambda: desk.chat.said == ["teh"])
+        await soon(lambda: not journal.unsent)
+        desk.type("/edit-last the", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("edit", "lobby", SAID, "the"))
 
 
 async def test_what_is_not_stored_yet_cant_be_edited(desk: Desk, journal: Journal) -> None:
@@ -967,6 +1013,20 @@ async def test_changes_are_seen_and_nothing_of_them_rings(desk: Desk) -> None:
         await desk.see(BELL)
 
 
+async def test_what_was_changed_before_one_came_is_shown_once_and_as_it_is(
+    desk: Desk,
+) -> None:
+    async with desk.sitting():
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        desk.chat.put(Event(2, at, "bob", Say("lobby", "the end"), changed=4))
+        desk.chat.hear("teh end?", by="carol", seq=3)
+        desk.chat.see(Edit("lobby", 2, "the end"), seq=4)
+        desk.chat.hear("thanks", by="carol", seq=5)
+        await desk.see("thanks")
+    assert "bob │ the end (edited)" in desk.text
+    assert desk.text.count("the end") == 1
+
+
 async def test_older_hits_are_found_by_the_same_command(desk: Desk) -> None:
     async with desk.sitting():
         desk.type("/search soup", ENTER, "/search", ENTER)
@@ -984,16 +1044,22 @@ async def test_one_jumps_to_another_room_and_is_there(desk: Desk) -> None:
 # ---------------------------------------------------------------- what is under way
 
 
-async def test_a_text_that_is_not_answered_is_shown_as_pending(desk: Desk) -> None:
+async def test_a_text_that_is_not_answered_is_shown_as_pending(
+    desk: Desk, journal: Journal
+) -> None:
     screen = Screen()
-    async with desk.sitting(screen):
+    async with desk.sitting(screen, journal):
         desk.chat.is_answering = False
         screen.set_state(State.RECONNECTING)
         for number in range(PENDING_LINES + 2):
             desk.type(PASTE.format(f"text {number}\r\x9b2J"), ENTER)
+        await soon(lambda: len(journal.unsent) == PENDING_LINES + 2)
+        screen.tell(notice("all is drawn anew"))  # and not only the digits that have changed
         await desk.see(f"… text {PENDING_LINES + 1}")
         await desk.see("… and 2 more")
         desk.type("/msg Bob psst", ENTER)
+        await soon(lambda: len(journal.unsent) == PENDING_LINES + 3)
+        screen.tell(notice("again"))
         await desk.see("@bob: psst")
 
 
@@ -1285,7 +1351,7 @@ async def test_what_was_not_said_last_time_is_said_first_under_the_same_id(
         desk.type("new", ENTER)
         await desk.until(lambda: len(desk.chat.said) == 4)
         await soon(lambda: not journal.unsent)
-        assert desk.prompt == "lobby>"
+        await desk.until(lambda: desk.prompt == "lobby>")
     assert desk.chat.asked[:6] == [
         ("join", "lobby"),
         ("join", "garden"),
@@ -1382,9 +1448,9 @@ async def test_what_was_not_drawn_has_not_been_seen(desk: Desk, journal: Journal
 async def test_trouble_with_the_journal_is_told_and_the_chat_goes_on(
     *, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
 ) -> None:
-    if is_first:  # there is nothing to be shown before
-        monkeypatch.setattr("trio_chat.client.person.REPLAY_WITHIN", 0.01)
-    else:
+    within = 0.01 if is_first else PATIENCE  # where there is nothing to be shown before
+    monkeypatch.setattr("trio_chat.client.person.REPLAY_WITHIN", within)
+    if not is_first:
         desk.chat.hear("what was said before")
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "alice.db"
@@ -1452,6 +1518,15 @@ async def test_showing_waits_until_it_is_drawn(desk: Desk) -> None:
         for number in range(100):
             assert await screen.show(notice(f"number {number}"))
             assert f"number {number}" in desk.text
+
+
+async def test_while_there_is_a_prompt_neither_thread_keeps_the_other_one_waiting(
+    desk: Desk,
+) -> None:
+    before = sys.getswitchinterval()
+    async with desk.sitting():
+        assert sys.getswitchinterval() == pytest.approx(TURN)
+    assert sys.getswitchinterval() == before
 
 
 async def test_nothing_of_others_reaches_the_terminal_raw(desk: Desk) -> None:

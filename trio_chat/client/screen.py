@@ -116,7 +116,10 @@ class Screen:
         self._token = trio.lowlevel.current_trio_token()
         self._session = _make_session(self)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_size)
+            if _hears_signals():
+                # The thread, which hears none, would look for itself twice a second.
+                self._session.app.terminal_size_polling_interval = None
+                nursery.start_soon(self._watch_size)
             await self._run()
             nursery.cancel_scope.cancel(reason="the terminal is gone")
 
@@ -139,11 +142,6 @@ class Screen:
                 await ended.wait()
 
     async def _watch_size(self) -> None:
-        """The thread hears no signals, and would look for itself twice a second."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main or not hasattr(signal, "SIGWINCH"):
-            return
-        self._session.app.terminal_size_polling_interval = None
         with trio.open_signal_receiver(signal.SIGWINCH) as signals:
             async for _ in signals:
                 self._call_soon(self._resize)
