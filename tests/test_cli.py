@@ -496,9 +496,16 @@ def test_each_command_is_where_it_is_said_to_be(module: str) -> None:
 def test_who_only_connects_does_not_wait_for_what_a_server_needs() -> None:
     code = (
         "import sys, trio_chat.cli as cli; cli.run(['connect', '--help']);"
-        " sys.exit('trio_chat.server' in sys.modules)"
+        " import trio_chat.client.screen, trio_chat.client.terminal; print(*sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+    loaded = set(done.stdout.decode().splitlines()[-1].split())
+    assert "prompt_toolkit" in loaded
+    assert not loaded & {
+        *("trio_chat.server", "trio_chat.history", "trio_chat.logs", "trio_chat.passwords"),
+        *("structlog", "argon2", "h11", "wsproto", "prometheus_client", "cryptography"),
+        *("psutil", "precis_i18n", "confusable_homoglyphs"),
+    }
 
 
 def test_schema_is_a_schema(capfd: pytest.CaptureFixture[str]) -> None:
