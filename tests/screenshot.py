@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from html import escape
-from itertools import groupby
+from itertools import dropwhile, groupby
 from pathlib import Path
 
 import pyte
@@ -23,13 +23,16 @@ from attrs import define, field
 
 from trio_chat.testing import RunningServer, running_server
 
-ROWS, COLUMNS = 12, 60
+ROWS, COLUMNS = 14, 62
 
 WITHIN = 10.0
 """Seconds for something to be on a screen."""
 
 WIDTH, HEIGHT, GAP, BAR = 8.43, 18, 16, 30
 """Pixels: a cell of DejaVu Sans Mono at 14, what lies between the windows, their bars."""
+
+NO_BREAK = "\xa0"
+"""A space that stays beside another one."""
 
 PAPER, INK, FRAME, FAINT = "#1c1c22", "#d8d8d8", "#33333d", "#8a8a94"
 
@@ -89,22 +92,28 @@ async def sitting(server: RunningServer, name: str) -> AsyncIterator[Terminal]:
 async def play(server: RunningServer, alice: Terminal, bob: Terminal) -> None:
     """A short scene."""
     await bob.see("alice joined")
-    await say(bob, "the build is green again", alice)
+    await say(bob, "the build is grene again", alice)
+    await do(bob, "/edit-last the build is green again", "green again", alice)
+    await do(alice, "/react 🎉", "alice put 🎉", bob)
     await say(alice, "shall we ship it?", bob)
     async with server.connect(name="backup") as program:
         await program.join("lobby", quiet=True)
         await program.say("lobby", "3.2 GB in 41 s, and it can be read")
-    await bob.see("3.2 GB")
-    await say(bob, "alice: in five minutes", alice)
-    await say(bob, "(coffee first)", alice)
+    await alice.see("3.2 GB")
+    await do(bob, "/reply >alice in five minutes (coffee first)", "coffee first", alice)
+    await do(bob, "/msg alice I owe you one", "I owe you one", alice)
     await alice.type("take your time, I am still writ")
     await alice.see("still writ")
 
 
-async def say(terminal: Terminal, text: str, other: Terminal) -> None:
-    await terminal.type(text + "\r")
-    await other.see(text)
+async def do(terminal: Terminal, command: str, seen: str, other: Terminal) -> None:
+    await terminal.type(command + "\r")
+    await other.see(seen)
     await trio.sleep(0.3)  # as people do
+
+
+async def say(terminal: Terminal, text: str, other: Terminal) -> None:
+    await do(terminal, text, text, other)
 
 
 # ---------------------------------------------------------------- drawing
@@ -122,8 +131,8 @@ def draw(screens: list[pyte.Screen]) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total:.0f} {height}"'
-        ' font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"'
-        f' xml:space="preserve">\n{body}</svg>\n'
+        ' font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">'
+        f"\n{body}</svg>\n"
     )
 
 
@@ -167,20 +176,22 @@ def colour(name: str, default: str) -> str:
 def draw_run(
     row: int, run: list[tuple[int, pyte.screens.Char]], ink: str, paper: str, style: str
 ) -> str:
-    x, y, width = run[0][0] * WIDTH, row * HEIGHT, len(run) * WIDTH
-    back = (
-        f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{HEIGHT}" fill="{paper}"/>\n'
-        if paper
-        else ""
-    )
-    text = "".join(cell.data for _, cell in run)
-    if not text.strip():
+    y = row * HEIGHT
+    back = f'<rect {place(run)} y="{y}" height="{HEIGHT}" fill="{paper}"/>\n' if paper else ""
+    # Browsers leave out spaces at both ends, and stretch the rest to the length.
+    while run and run[-1][1].data == " ":
+        run.pop()
+    run = list(dropwhile(lambda cell: cell[1].data == " ", run))
+    if not run:
         return back
+    text = escape("".join(cell.data for _, cell in run)).replace(" ", NO_BREAK)
     # Its length is given, so that another font moves nothing.
-    return (
-        f'{back}<text x="{x:.1f}" y="{y + 14}" textLength="{width:.1f}" fill="{ink}"{style}>'
-        f"{escape(text)}</text>\n"
-    )
+    where = place(run).replace("width", "textLength")
+    return f'{back}<text {where} y="{y + 14}" fill="{ink}"{style}>{text}</text>\n'
+
+
+def place(run: list[tuple[int, pyte.screens.Char]]) -> str:
+    return f'x="{run[0][0] * WIDTH:.1f}" width="{len(run) * WIDTH:.1f}"'
 
 
 async def main(path: Path) -> None:
