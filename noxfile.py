@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["lint", "types", "tests", "short_proof"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-SHORT_PROOF = "tests/test_proof.py"
+SHORT_FORMS = ["tests/test_proof.py", "tests/test_hostile.py"]
 BROWSER = "tests/browser"
 PARTS = ["trio_chat", "tests", "benchmarks"]
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -31,15 +31,15 @@ def group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the tests, on every one of these Pythons that is here; -- goes to pytest."""
     session.install("-e.", *group("tests"))
-    options = [f"--ignore={SHORT_PROOF}", f"--ignore={BROWSER}"]
+    options = [f"--ignore={part}" for part in [*SHORT_FORMS, BROWSER]]
     session.run("pytest", *options, *session.posargs)
 
 
 @nox.session
 def short_proof(session: nox.Session) -> None:
-    """Prove the promises under a few faults of each cheap kind (half a minute)."""
+    """Prove the promises under a few faults, and attack a little (two minutes)."""
     session.install("-e.", *group("tests"))
-    session.run("pytest", SHORT_PROOF)
+    session.run("pytest", *SHORT_FORMS)
 
 
 @nox.session
@@ -88,6 +88,14 @@ def proof(session: nox.Session) -> None:
     """Prove by injected faults that nothing is lost, doubled or reordered (10 minutes)."""
     session.install("-e.", *group("tests"))
     session.run("python", "-m", "tests.proof", *session.posargs)
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """Attack a server in every way, and write docs/hostile.md (6 minutes); -- --short"""
+    session.install("-e.", *group("tests"))
+    options = session.posargs or ["--write"]
+    session.run("python", "-m", "tests.hostile", *options, success_codes=[0, 3])
 
 
 @nox.session

@@ -81,7 +81,8 @@ async def end(process: trio.Process, signal_number: int) -> int:
 class ServerProcess:
     """A server on a fixed port and folder, which can be ended and started again.
 
-    `module`: what is run. `wrap`: a command to run it under, such as strace.
+    `module`: what is run. `wrap`: a command to run it under, such as strace. `rate`: says a
+    second of one connection; 0 is no limit.
     """
 
     data: Path
@@ -91,12 +92,14 @@ class ServerProcess:
     wrap: Sequence[str] = ()
     extra: Mapping[str, str] = field(factory=dict)
     options: Sequence[str] = ()
+    rate: float = 0
     _process: trio.Process | None = field(default=None, init=False)
 
     async def start(self) -> None:
         """Start it; returns once it can be reached."""
-        serve = ["serve", "--data", str(self.data), "--port", str(self.port), "--rate", "0"]
-        command = [*self.wrap, sys.executable, "-m", self.module, *serve, *self.options]
+        serve = ["serve", "--data", str(self.data), "--port", str(self.port)]
+        serve += ["--rate", str(self.rate), *self.options]
+        command = [*self.wrap, sys.executable, "-m", self.module, *serve]
         with self.log.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
                 command,
@@ -123,6 +126,12 @@ class ServerProcess:
         assert self._process.stdout is not None
         await self._process.stdout.aclose()
         return status
+
+    @property
+    def pid(self) -> int:
+        """The process, or what it runs under."""
+        assert self._process is not None, "started before"
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:

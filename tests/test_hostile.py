@@ -1,0 +1,31 @@
+"""The short form of the attacks: real servers, and attackers in processes of their own.
+
+Slow, as it takes real processes and real time: a minute, all of them at once.
+`python -m tests.hostile` is the full form. How fast anything is, and how large, is not
+looked at here.
+"""
+
+import sys
+
+import pytest
+import trio
+
+from tests.hostile.figures import Row
+from tests.hostile.program import PROGRAM, Act, perform
+
+REAL_SECONDS = 240
+"""It waits for what has to be over in 15 seconds, on a machine that is busy with the rest."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_nothing_comes_of_any_attack() -> None:
+    rows: list[Row] = []
+
+    async def attack(act: Act) -> None:
+        rows.append(await perform(act, act.short, lambda _: None))
+
+    async with trio.open_nursery() as nursery:
+        for act in PROGRAM:
+            nursery.start_soon(attack, act)
+    assert [row.broken for row in rows if row.broken] == []
+    assert [figure for row in rows for figure in row.missed if not figure.moves] == []
