@@ -54,6 +54,7 @@ from trio_chat.messages import (
     Register,
     Revoke,
     Say,
+    Topic,
     Welcome,
     Who,
 )
@@ -534,6 +535,10 @@ async def test_a_bots_token_is_good_for_what_it_is_for(real: RunningServer, call
         await bot.tell(Join("tea", quiet=True, id="a"), Who("ops", "b"), Register("x", id="c"))
         replies = [r for r in await bot.hear_all(5) if isinstance(r, Error)]
         assert [reply.code for reply in replies] == ["not_allowed"] * 3
+        for room in ("tea", "nowhere"):  # it does not learn which there are
+            await bot.tell(Read(room, 1, id="r"), Topic(room, "x", id="t"), Who(room, "w"))
+        replies = [r for r in await bot.hear_all(6) if isinstance(r, Error)]
+        assert [reply.code for reply in replies] == ["not_allowed"] * 6
         stranger = await dialler(server)()
         await stranger.tell(Hello("ci"))
         assert await refused(stranger) == "password_needed"

@@ -68,9 +68,7 @@ class Asker:
 
     def find(self, raw: str, verb: Verb) -> Room:
         """The room that is meant. Raises what refuses it."""
-        room = self.hub.find_room(self.member, raw, verb, self.now)
-        self.device.require(verb, room.name)
-        return room
+        return self.hub.find_room(self.device, raw, verb, self.now)
 
     def visible(self, verb: Verb) -> Sequence[Room]:
         """The rooms in which something may be done."""

@@ -661,15 +661,18 @@ class Hub:
         """The room of that name, in full, if there is one."""
         return (self.private if is_private(name) else self.rooms).get(name)
 
-    def find_room(self, member: Member, raw: str, verb: Verb, now: datetime) -> Room:
-        """The room that `raw` means to `member`, who wants to do something there.
+    def find_room(self, device: Device, raw: str, verb: Verb, now: datetime) -> Room:
+        """The room that `raw` means to who wants to do something there with `device`.
 
         Raises `BadName`, `NoSuchName`, `NoSuchRoom`, and what else refuses it.
         """
-        room = self.get(self.find_name(member, raw))
+        name = self.find_name(device.member, raw)
+        device.require(verb, name)  # before it is known whether there is one
+        room = self.get(name)
         if room is None:
             raise NoSuchRoom(f"there is no room {raw[:ROOM_SHOWN]}")
-        refused = refusal(verb, room.role(member, now), room.access, raw[:ROOM_SHOWN])
+        role = room.role(device.member, now)
+        refused = refusal(verb, role, room.access, raw[:ROOM_SHOWN])
         if refused is not None:
             raise refused
         return room

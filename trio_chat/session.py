@@ -502,8 +502,7 @@ class Session:
 
     def _mark(self, request: Read, device: Device) -> None:
         member = device.member
-        room = self.hub.find_room(member, request.room, Verb.SEE, self.sequencer.now())
-        device.require(Verb.SEE, room.name)
+        room = self.hub.find_room(device, request.room, Verb.SEE, self.sequencer.now())
         if not room.is_private and room.name not in device.rooms:
             raise errors.NotInRoom(f"you are not in {room.name}; join it first")
         member.mark(room.name, min(request.seq, room.head), besides=device)
