@@ -32,7 +32,9 @@ def tests(session: nox.Session) -> None:
     """Run the tests, on every one of these Pythons that is here; -- goes to pytest."""
     session.install("-e.", *group("tests"))
     options = [f"--ignore={part}" for part in [*SHORT_FORMS, BROWSER]]
-    session.run("pytest", *options, *session.posargs)
+    # Four minutes on one core; more than four would only crowd each other.
+    cores = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+    session.run("pytest", *cores, *options, *session.posargs)
 
 
 @nox.session

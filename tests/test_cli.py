@@ -486,7 +486,7 @@ def test_help_shows_examples_that_can_be_copied(
     assert [line for line in lines if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("module", set(cli.MODULES.values()))
+@pytest.mark.parametrize("module", sorted(set(cli.MODULES.values())))
 def test_each_command_is_where_it_is_said_to_be(module: str) -> None:
     commands = import_module(f"trio_chat.{module}").app.resolved_commands()
     names = {name for name in commands if not name.startswith("-")}
