@@ -48,6 +48,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits.pop("wrong passwords and keys")[1].endswith(passwords)
     assert {name: row[0] for name, row in limits.items()} == {
         "told at once that there is no room": f"{gate.TURNED_AWAY}",
+        "told at once that they may not come in": f"{gate.UNWANTED}",
         "a last word": f"{session.CLOSE_WITHIN:.0f} s",
         "waiting for one reader": f"{outbox.QUEUED_BYTES // 1024} KiB",
         "a name and its rooms, when the connection is lost": (

@@ -95,6 +95,48 @@ async def test_while_many_are_turned_away_nobody_else_is_accepted(
             await trio.aclose_forcefully(peer.link.stream)
 
 
+async def test_the_crowd_of_one_address_holds_up_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over real sockets; those who may not come in never hang up."""
+    monkeypatch.setattr(gate, "origin_of", lambda host: host)  # this machine's, too
+    monkeypatch.setattr(front, "OVERHEAR_WITHIN", 0)
+    monkeypatch.setattr(front, "CLOSE_WITHIN", VIRTUAL_SECONDS)
+    async with running_server(settings=Settings(per_address=1)) as server:
+        host, port = server.host, server.port
+        crowd = [
+            await trio.open_tcp_stream(host, port)
+            for _ in range(1 + gate.UNWANTED + gate.TURNED_AWAY)
+        ]
+        other = await trio.open_tcp_stream(host, port, local_address="127.0.0.2")
+        alice = Peer(Link(other, VIRTUAL_SECONDS))
+        await alice.enter("alice")
+        first_words = [await stream.receive_some() for stream in crowd[1:]]
+        told = [b"too_many_connections" in word for word in first_words]
+        assert told == [True] * gate.UNWANTED + [False] * gate.TURNED_AWAY
+        assert not any(first_words[gate.UNWANTED :])
+        for stream in (*crowd, other):
+            await trio.aclose_forcefully(stream)
+
+
+async def test_a_bug_in_turning_away_ends_nobody_else(
+    virtual_time: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError
+
+    monkeypatch.setattr(front.Front, "turn_away", fail)
+    async with running_server(settings=Settings(connections=1)) as server:
+        alice = await dialler(server)()
+        await alice.enter("alice")
+        late = await server.dial()
+        assert await late.receive_some() == b""
+        await alice.tell(Ping())
+        await alice.hear(Pong)
+    assert "bug: a connection died" in caplog.messages
+
+
 def test_some_descriptors_are_spared() -> None:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert most_connections() == min(files - SPARE_FILES, gate.MOST)

@@ -29,6 +29,11 @@ TURNED_AWAY = 32
 """How many are told at once that there is no room: half of the descriptors that are kept
 spare. Whoever comes then waits to be accepted."""
 
+UNWANTED = 8
+"""How many are told at once that they may not come in for what they are themselves, such as
+one too many of its address. Nobody else waits for them; whoever of them comes then is hung
+up on without a word."""
+
 NETWORK_BITS = 64
 """What of an IPv6 address says whose it is: a household has all addresses below it."""
 
@@ -85,6 +90,7 @@ class Gate:
     _total: int = field(default=0, init=False)
     _inside: Counter[str] = field(factory=Counter, init=False)
     _turned_away: int = field(default=0, init=False)
+    _unwanted: int = field(default=0, init=False)
     _has_time: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
     @property
@@ -133,6 +139,16 @@ class Gate:
         finally:
             self._turned_away -= 1
             self._has_time.unpark_all()
+
+    @contextmanager
+    def telling_the_unwanted(self) -> Iterator[bool]:
+        """Count one who is told what is wrong with it; but is there still time for that?"""
+        is_told = self._unwanted < UNWANTED
+        self._unwanted += is_told
+        try:
+            yield is_told
+        finally:
+            self._unwanted -= is_told
 
     async def wait_for_time(self) -> None:
         """Wait while so many are turned away that there would be no descriptor left for

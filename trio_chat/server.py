@@ -12,7 +12,7 @@ from trio_chat.doors.sites import Sites
 from trio_chat.doors.tcp import listen, serve
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import House, Network, Web
-from trio_chat.errors import LinkLost, Refused
+from trio_chat.errors import LinkLost, Refused, ServerFull
 from trio_chat.gate import MOST, Gate, Turnstile
 from trio_chat.history import History
 from trio_chat.messages import Goodbye
@@ -151,14 +151,11 @@ class Server:
         """Serve one connection, whatever it speaks, to its end."""
         address = address_of(stream)
         try:
-            with self._gate.let_in(address):
-                self._hub.banished.require(None, address, self._sequencer.now())
-                await self._front.answer(stream)
-        except Refused as refusal:
-            log.info("turned away", extra={"code": refusal.code, "address": address})
-            self._hub.tally.refusals[refusal.code] += 1
-            with self._gate.turning_away():
-                await self._front.turn_away(stream, refusal)
+            refusal = await self._let_in(stream, address)
+            if refusal is not None:
+                log.info("turned away", extra={"code": refusal.code, "address": address})
+                self._hub.tally.refusals[refusal.code] += 1
+                await self._turn_away(stream, refusal)
         except LinkLost as lost:
             why = f"{lost}: {lost.__cause__}" if lost.__cause__ else str(lost)
             log.info("link lost", extra={"why": why, "address": address})
@@ -166,6 +163,26 @@ class Server:
             log.exception("bug: a connection died")
         finally:
             await trio.aclose_forcefully(stream)
+
+    async def _let_in(self, stream: trio.abc.Stream, address: str | None) -> Refused | None:
+        """Serve one who may come in; or else, why it may not."""
+        try:
+            with self._gate.let_in(address):
+                self._hub.banished.require(None, address, self._sequencer.now())
+                await self._front.answer(stream)
+        except Refused as refusal:
+            return refusal
+        return None
+
+    async def _turn_away(self, stream: trio.abc.Stream, why: Refused) -> None:
+        if isinstance(why, ServerFull):
+            with self._gate.turning_away():
+                await self._front.turn_away(stream, why)
+            return
+        # There is room, so no honest one has to wait for them.
+        with self._gate.telling_the_unwanted() as is_told:
+            if is_told:
+                await self._front.turn_away(stream, why)
 
     def vitals(self) -> Vitals:
         """How the server is doing."""
