@@ -154,6 +154,11 @@ async def test_nobody_is_sent_to_somebody_else(secured: RunningServer, host: str
     assert place(await ask(secured, get("/", host))) == (421, None)
 
 
+@pytest.mark.parametrize("host", ["localhost:abc", "localhost:99999", "localhost/x"])
+async def test_nobody_is_sent_to_what_is_no_host(secured: RunningServer, host: str) -> None:
+    assert place(await ask(secured, get("/", host))) == (400, None)
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -163,7 +163,10 @@ async def _send_on(visit: Visit) -> HttpResponse:
     if request.method not in LOOK or is_secret or "host" not in request.headers:
         raise TlsRequired("this server has to be spoken to through TLS, at https://")
     # As it is written by us: who reads it may have other rules for what is a host.
-    place = parse_origin(f"https://{request.headers['host']}")
+    try:
+        place = parse_origin(f"https://{request.headers['host']}")
+    except ValueError as exc:
+        raise NotServed(HTTPStatus.BAD_REQUEST, f"bad request: {exc}") from exc
     target = request.raw.target.decode("ascii")
     location = f"{place}{target if target.startswith('/') else '/'}"
     return HttpResponse(
