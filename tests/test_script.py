@@ -224,6 +224,19 @@ async def test_tokens_and_rooms_that_are_not_there_are_answered_alike(
     assert (posted[0].status, code(posted[0])) == (404, "no_such_room")
 
 
+async def test_what_is_no_token_of_a_bot_costs_the_history_nothing(
+    house: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise AssertionError
+
+    monkeypatch.setattr(Bots, "recognise", fail)
+    for token in ("", "abcdef"):
+        assert (await ask(house, reading(token))).status == 404
+        assert (await post(house, b"x", f"/hooks/{token}")).status == 404
+
+
 async def test_who_comes_too_often_is_told_when_to_come_again(virtual_time: None) -> None:
     async with open_house(Settings(rate=0.4, burst=3)) as house:
         alice = await dialler(house)()
@@ -290,6 +303,7 @@ async def test_the_events_of_a_room_are_given_and_then_it_ends(
         "/rooms/ops/events?after=x",
         "/rooms/ops/events?after=-1",
         "/rooms/ops/events?after=9999999999999999999999",
+        f"/rooms/ops/events?after={'9' * 5000}",
         "/rooms/%6fps%2f/events",
     ],
 )
@@ -300,6 +314,20 @@ async def test_what_makes_no_sense_is_refused(
     answered = await ask(house, reading(CI, path, Accept=accept))
     assert answered.status == 400
     assert code(answered) == ("bad_name" if "%2f" in path else "bad_fields")
+
+
+async def test_what_was_had_last_may_be_anything(house: RunningServer, alice: Peer) -> None:
+    answered = await ask(house, reading(CI, Last_Event_ID="9" * 5000))
+    assert (answered.status, code(answered)) == (400, "bad_fields")
+
+
+async def test_a_follower_that_is_refused_is_let_go_at_once(
+    house: RunningServer, alice: Peer
+) -> None:
+    path = f"/rooms/{'x' * 99}/events"
+    answered = await ask(house, reading(ANYWHERE, path, Accept="text/event-stream"))
+    assert answered.status == 400
+    assert trio.current_time() <= CLOSE_WITHIN
 
 
 async def test_a_follower_gets_what_happens_and_comes_back_after_the_last(
@@ -426,6 +454,25 @@ async def test_what_is_said_while_the_server_closes_is_answered(virtual_time: No
         house.close()
         rest = f"/hooks/{CI} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
         await stream.send_all(rest.encode())
+        got = b"".join([bytes(chunk) async for chunk in stream])
+        assert got.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1\r\n" in got
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+async def test_what_is_asked_for_while_the_server_closes_is_answered(
+    virtual_time: None, accept: str
+) -> None:
+    async with open_house() as house:
+        alice = await dialler(house)()
+        await alice.enter("alice", "ops")
+        stream = await house.dial()
+        asked = reading(CI, Accept=accept)
+        await stream.send_all(asked[:5])
+        await wait_all_tasks_blocked()
+        house.close()
+        await stream.send_all(asked[5:])
         got = b"".join([bytes(chunk) async for chunk in stream])
         assert got.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: 1\r\n" in got

@@ -6,6 +6,7 @@ who is told and what is stored once is decided where it always is.
 """
 
 import math
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -207,11 +208,14 @@ _CLOSING = Error(Busy.code, "the server is closing; try again in a moment", retr
 # ---------------------------------------------------------------- what happens in a room
 
 
+_EVENT_NUMBER = re.compile(f"[0-9]{{1,{len(str(MAX_INT))}}}")
+
+
 def read_join(request: HttpRequest, room: str) -> Join:
     """Which events are asked for: those after `after`, or after the one that somebody who
     comes back had last. Raises `BadFields`."""
     after = request.headers.get("last-event-id") or request.query.get("after")
-    if after is not None and not (after.isascii() and after.isdigit()):
+    if after is not None and not _EVENT_NUMBER.fullmatch(after):
         raise BadFields("after is the number of an event")
     return Join(room, None if after is None else int(after), quiet=True, id=JOINED)
 
@@ -243,6 +247,7 @@ class Feed(trio.abc.HalfCloseableStream):
     _has_begun: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
     _is_torn: bool = field(default=False, init=False)
+    _pause: trio.CancelScope = field(factory=trio.CancelScope, init=False)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Pass on what is for this reader."""
@@ -263,8 +268,8 @@ class Feed(trio.abc.HalfCloseableStream):
                 self._epoch = reply.epoch
             case Ack():
                 return self._begin()
-            case Goodbye() if self._has_begun and self.follows:
-                return self.exchange.go_on(b"retry: %d\n\n" % (1000 * (reply.retry or 0)))
+            case Goodbye():
+                return self._take_leave(reply)
             case Error():
                 return self._end(reply)
             case _:
@@ -285,9 +290,17 @@ class Feed(trio.abc.HalfCloseableStream):
         seq = reply.seq if isinstance(reply, Event) else reply.last
         return b"id: %d\ndata: %b\n\n" % (seq, line)
 
+    def _take_leave(self, goodbye: Goodbye) -> bytes:
+        if not self._has_begun:
+            return self._end(_CLOSING)
+        if not self.follows:
+            return b""
+        return self.exchange.go_on(b"retry: %d\n\n" % (1000 * (goodbye.retry or 0)))
+
     def _end(self, error: Error) -> bytes:
         """A refusal, if it comes in time; else it just ends, and is not complete."""
         self._is_over = True
+        self._pause.cancel(reason="over")
         return b"" if self._has_begun else self.exchange.encode(as_response(error))
 
     @property
@@ -299,10 +312,10 @@ class Feed(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 # a stream
         """Nothing, as soon as nothing more is wanted."""
         while self.follows and not self._is_over:
-            with trio.move_on_after(BEAT) as pause:
+            with trio.move_on_after(BEAT) as self._pause:
                 if not await self.stream.receive_some(CHUNK_BYTES):
                     return b""
-            if pause.cancelled_caught:
+            if self._pause.cancelled_caught and not self._is_over:
                 await self.outbox.wait_for_space()
                 self.outbox.answer(b"\n")
         await trio.lowlevel.checkpoint()
