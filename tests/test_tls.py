@@ -12,14 +12,22 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import (
+    CertificateBuilder,
+    Name,
+    UnrecognizedExtension,
+    load_pem_x509_certificate,
+)
+from cryptography.x509.oid import ExtensionOID
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer
@@ -365,6 +373,37 @@ async def test_one_that_is_no_good_leaves_the_old_one_in_force(
         with pytest.raises(SetupError):
             tls.reload()
         assert (await dial_tls(server)).certificate == first.certificate
+
+
+async def test_one_whose_names_can_not_be_read_leaves_the_old_one_in_force(
+    virtual_time: None, tls: Tls, pem: Path
+) -> None:
+    hosts = tls.hosts
+    async with running_server(tls=tls) as server:
+        first = await dial_tls(server)
+        pem.write_bytes(made_for_x400())
+        with pytest.raises(SetupError, match=r"what the certificate .* is for"):
+            tls.reload()
+        assert tls.hosts == hosts
+        assert (await dial_tls(server)).certificate == first.certificate
+
+
+def made_for_x400() -> bytes:
+    """A certificate and its key, for a name of a kind that the library does not read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = Name([]), datetime.now(UTC)
+    found = (
+        CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02\xa3\x00"),
+            critical=False,
+        )
+        .sign(key, SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return found.public_bytes(Encoding.PEM) + secret
 
 
 def test_a_pin_is_of_the_whole_certificate(pem: Path) -> None:

@@ -46,14 +46,18 @@ class Description:
 def describe(path: Path) -> Description:
     """The first certificate of a file, which is the server's. Raises `SetupError`."""
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+    from cryptography.x509 import DuplicateExtension, UnsupportedGeneralNameType  # noqa: PLC0415
 
     certificate = _load(path)
-    return Description(
-        pin_of(certificate.public_bytes(Encoding.DER)),
-        certificate.issuer == certificate.subject,
-        certificate.not_valid_after_utc,
-        _hosts(certificate),
-    )
+    try:
+        return Description(
+            pin_of(certificate.public_bytes(Encoding.DER)),
+            certificate.issuer == certificate.subject,
+            certificate.not_valid_after_utc,
+            _hosts(certificate),
+        )
+    except (ValueError, DuplicateExtension, UnsupportedGeneralNameType) as exc:
+        raise SetupError(f"can't tell what the certificate {path} is for: {exc}") from exc
 
 
 def _hosts(certificate: "Certificate") -> frozenset[str]:

@@ -34,8 +34,9 @@ class Tls:
     def reload(self) -> None:
         """Read the files anew, for whoever comes from now on. Raises `SetupError`, and goes
         on with what there was."""
-        self._context = make_context(self.certificate, self.key)
-        self.hosts = describe(self.certificate).hosts
+        context = make_context(self.certificate, self.key)
+        hosts = describe(self.certificate).hosts
+        self._context, self.hosts = context, hosts
 
     async def secure(self, stream: trio.abc.Stream, heard: bytes = b"") -> TlsStream:
         """What `stream` carries, of which `heard` was read already. Raises `LinkLost`.
