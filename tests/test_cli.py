@@ -889,6 +889,19 @@ async def test_a_server_from_beginning_to_end() -> None:
     assert "--port" in told
 
 
+async def test_what_only_asks_something_of_it_does_not_end_it_while_it_closes() -> None:
+    async with serving() as server:
+        peer = await server.dial()
+        await peer.enter("alice")
+        server.process.send_signal(signal.SIGTERM)
+        await peer.hear(Goodbye)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            server.process.send_signal(number)
+        await trio.aclose_forcefully(peer.link.stream)
+        status, log = await server.end()
+    assert (status, log[-1]["event"]) == (0, "closed")
+
+
 @pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_ends_it_at_once(last: signal.Signals) -> None:
     async with serving() as server:

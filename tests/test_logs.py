@@ -14,6 +14,7 @@ import pytest
 
 from trio_chat import logs
 from trio_chat.gate import link
+from trio_chat.signals import end_at_once
 
 NASTY = [
     ("line end", "a\nb"),
@@ -178,6 +179,29 @@ def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
     assert written == [f"{number}\n" for number in range(len(written))]
     (complaint,) = (line for line in lines if "lost" in line)
     assert "lines of this log are lost" in complaint
+
+
+def test_who_ends_at_once_lets_the_last_lines_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_write, lines = threading.Event(), list[str]()
+
+    class Slow(logs.Patient):
+        def flush(self) -> None:
+            may_write.set()
+            super().flush()
+
+    def write(line: str) -> None:
+        may_write.wait()
+        lines.append(line)
+
+    handler, ended = Slow(write), list[tuple[int, list[str]]]()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setattr(os, "_exit", lambda status: ended.append((status, list(lines))))
+    handler.handle(make_record("closing"))
+    end_at_once(15, None)
+    may_write.set()
+    assert ended == [(128 + 15, ["closing\n"])]
 
 
 def test_a_log_that_can_not_be_written_is_no_reason_to_wait_or_to_fail() -> None:

@@ -275,6 +275,8 @@ async def _open_history(
 
 async def _serve_until_signalled(server: Server, host: str, port: int, place: str) -> None:
     had_terminal = is_at_terminal()
+    for number in (*HANGUP, *TASKS):
+        signal.signal(number, signal.SIG_IGN)  # once it is not received any more
     async with trio.open_nursery() as watch:
         watch.start_soon(systemd.keep_watch)
         async with trio.open_nursery() as nursery:

@@ -39,7 +39,10 @@ async def heed(signals: AsyncIterable[int], tls: Tls | None, *, had_terminal: bo
 
 def end_at_once(number: int, _frame: object) -> None:
     """For the second signal. What is acknowledged is on the disk, so nothing is lost; an
-    exception would wait for every session's last second, and for the history's thread."""
+    exception would wait for every session's last second, and for the history's thread. Only
+    the log has a moment to be written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     os._exit(128 + number)
 
 
