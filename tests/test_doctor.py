@@ -322,8 +322,19 @@ async def test_a_server_that_was_not_told_of_a_new_certificate(own: CertificateF
         must_say(await looked_at(own, server.port), PROBLEM, "does not use", "SIGHUP")
         tls.reload()
         must_say(await looked_at(own, server.port), OK, "our own")
+
+
+async def test_a_server_without_tls_where_the_settings_say_it(own: CertificateFiles) -> None:
     async with running_server() as server:
-        must_say(await looked_at(own, server.port), OK, "our own")
+        must_say(await looked_at(own, server.port), PROBLEM, "plain text", "restart it")
+
+
+@pytest.mark.parametrize("greeting", [b"", *ALMOST_OURS])
+async def test_another_program_is_not_told_of_twice(
+    own: CertificateFiles, greeting: bytes
+) -> None:
+    async with listening(greeting) as port:
+        must_say(await looked_at(own, port), OK, "our own")
 
 
 async def test_the_certificate_is_one_of_the_things_that_are_looked_at(

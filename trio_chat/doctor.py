@@ -23,7 +23,7 @@ from trio_chat.client.trust import dial
 from trio_chat.config import OPEN_FILES
 from trio_chat.doors.certificate import Description, describe
 from trio_chat.doors.tls import make_context
-from trio_chat.errors import BY_CODE, ChatError, ServerChanged, SetupError
+from trio_chat.errors import BY_CODE, ChatError, HelloFirst, ServerChanged, SetupError
 from trio_chat.history import archive
 from trio_chat.history.file import is_held
 from trio_chat.messages import Error, Ping
@@ -221,29 +221,29 @@ async def _explain(host: str, port: int, failure: OSError) -> Finding:
         return problem("port", text, "ports below 1024 are for root; --port names another one")
     if failure.errno != errno.EADDRINUSE:
         return problem("port", text, "--host and --port name another place")
-    if await _is_ours(host, port):
+    if await _ask(host, port) is not None:
         return ok("port", f"a trio_chat answers on {host}:{port}")
     text = f"{host}:{port} is in use by another program"
     return problem("port", text, "stop it, or let serve --port choose another port")
 
 
-async def _is_ours(host: str, port: int) -> bool:
-    """Ask without a hello, so that nobody is seen to come and go: a trio_chat says no, with
-    a code of its own."""
+async def _ask(host: str, port: int) -> str | None:
+    """The code of a refusal, if a trio_chat is there: it is asked without TLS and without a
+    hello, so that nobody is seen to come and go, and says no."""
     with trio.move_on_after(ANSWER_WITHIN):
         try:
             link = Link(await dial_tcp(host, port), math.inf)
         except ChatError:
-            return False
+            return None
         try:
             await link.send([CLIENT.encode(Ping())])
             reply = await link.receive()
-            return isinstance(reply, Error) and reply.code in BY_CODE
+            return reply.code if isinstance(reply, Error) and reply.code in BY_CODE else None
         except ChatError:
-            return False
+            return None
         finally:
             await trio.aclose_forcefully(link.stream)
-    return False
+    return None
 
 
 # ---------------------------------------------------------------- the certificate
@@ -257,6 +257,9 @@ async def check_certificate(tls: CertificateFiles, host: str, port: int) -> Find
     if await _is_another(found, host, port):
         text = f"the server at {host}:{port} does not use {tls.certificate}"
         return problem("certificate", text, "SIGHUP has it read its certificate anew")
+    if await _ask(host, port) == HelloFirst.code:
+        text = f"the server at {host}:{port} speaks plain text"
+        return problem("certificate", text, "restart it with the settings that it has now")
     return _check_end(found, tls.certificate)
 
 
