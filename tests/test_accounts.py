@@ -5,7 +5,7 @@ Passwords are hashed for real, in a thread, so the clock is real, too.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,13 @@ from trio_chat.errors import LinkLost
 from trio_chat.hashing import Hashing
 from trio_chat.history import (
     Account,
+    Change,
     DeviceId,
+    Entry,
     History,
     Keep,
+    Key,
+    Place,
     Registered,
     Rehashed,
     Stay,
@@ -222,6 +226,55 @@ async def test_who_comes_with_the_old_password_while_it_is_changed_is_not_in(
     await one.hear(Done)
     may_enter.set()
     assert await refused(thief) == "wrong_password"
+
+
+class Held(MemoryHistory):
+    """A disk that can be kept waiting."""
+
+    is_held = False
+    has_begun: trio.Event
+    may_end: trio.Event
+
+    def hold(self) -> None:
+        self.is_held, self.has_begun, self.may_end = True, trio.Event(), trio.Event()
+
+    async def append(
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
+    ) -> Mapping[Key, Place]:
+        if self.is_held:
+            self.is_held = False
+            self.has_begun.set()
+            await self.may_end.wait()
+        return await super().append(entries, changes)
+
+
+@pytest.mark.parametrize("kind", [Register, Revoke])
+async def test_a_thief_is_out_even_if_who_puts_it_out_is_cut_off_meanwhile(
+    kind: type[Register | Revoke],
+) -> None:
+    history = Held()
+    async with running_server(history=history) as server:
+        call = dialler(server)
+        mine, welcome = await registered(call)
+        thief, theirs = await log_in(call, password=PASSWORD)
+        await mine.tell(Devices("d"))
+        (other,) = [one for one in (await mine.hear(DeviceList)).devices if not one.this]
+        history.hold()
+        change = Register(ANOTHER, old=PASSWORD, id="c")
+        await mine.tell(change if kind is Register else Revoke(other.device, "r"))
+        await history.has_begun.wait()
+        again = await call()
+        await again.tell(Hello("alice", token=welcome.token), Ping("p"))
+        with pytest.raises(LinkLost):
+            await mine.link.receive()
+        history.may_end.set()
+        with pytest.raises(LinkLost):
+            await thief.link.receive()
+        await again.hear(Welcome)
+        await again.hear(Pong)
+        thief = await call()
+        await thief.tell(Hello("alice", token=theirs.token))
+        assert await refused(thief) == "password_needed"
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 1025, ""])

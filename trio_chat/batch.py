@@ -25,6 +25,7 @@ from trio_chat.history import (
     Paired,
     Place,
     Record,
+    Revoked,
     Titled,
     Went,
 )
@@ -113,14 +114,17 @@ class Batch:
     def renew(self, device: Device) -> None:
         """Keep the token that `device` has been given to come back with, if it is one that
         lasts."""
-        if not device.can_be_kept:
+        if device.is_gone or not device.can_be_kept:
             return
         identity = device.member.identity
         keep = Keep(device.id, identity, device.name, device.token, device.client, self.now)
         self.changes.append(keep)
 
     def depart(self, device: Device) -> None:
-        """Draft the leaves of a device whose connection is lost."""
+        """Draft the leaves of a device whose connection is lost; its token is no way back, if
+        it was put out for good."""
+        if device.is_revoked:
+            self.changes.append(Revoked(device.id))
         for room in [follower.room for follower in device.rooms.values()]:
             draft = self._draft(room)
             follower = draft.follower(device)

@@ -34,7 +34,6 @@ from trio_chat.history import (
     Account,
     Banished,
     Change,
-    DeviceId,
     Registered,
     Rehashed,
     Revoked,
@@ -57,7 +56,6 @@ was not seen for the longest time."""
 ACCOUNTS_IN_ALL = 100_000
 """The most accounts of a server: some 100 MB."""
 
-OTHER_PASSWORD = "the password was changed by another device"  # noqa: S105 # is none
 TAKEN_AWAY = "the operator has taken the account, or its devices, away"
 """Why devices are cut off."""
 
@@ -196,11 +194,6 @@ class Reception:
         stays = await self.hub.history.devices(member.identity)
         others = [Revoked(stay.device) for stay in stays if stay.device != device.id]
         await self._store(device, [Registered(account), *others])
-        member.account = account
-        # Those that are here, and not before: some may have come with the old password.
-        await self._see_out(
-            [one for one in member.devices if one is not device], OTHER_PASSWORD
-        )
         log.info("registered", extra={"who": member.name})
 
     def _take_registration(self, origin: str | None) -> None:
@@ -241,16 +234,6 @@ class Reception:
         if not found:
             raise NotAllowed("you have no such device")
         await self._store(device, [Revoked(one) for one in found])
-        self._throw_out(device, found[0])
-
-    def _throw_out(self, device: Device, id: DeviceId) -> None:
-        for one in list(device.member.devices):
-            if one.id == id:
-                self._put_out(one, "revoked by another device")
-
-    def _put_out(self, device: Device, why: str) -> None:
-        device.connection.cut_off(why)
-        self.sequencer.depart(device)
 
     async def make_space(self, device: Device) -> None:
         """Forget the oldest devices of an account that has one too many."""
@@ -321,7 +304,7 @@ class Reception:
 
     def _put_out_the_unwanted(self) -> None:
         for device in self.hub.unwanted(self.sequencer.now()):
-            self._put_out(device, "banished")
+            self.sequencer.put_out(device, "banished")
 
     async def keep_up(self) -> None:
         """Learn of what is done with accounts on the command line, until cancelled."""
@@ -337,9 +320,9 @@ class Reception:
             for account in before:
                 now = present.get(account.identity)
                 if now is None:
-                    await self._see_out(self.hub.forget_account(account.identity))
+                    self._see_out(self.hub.forget_account(account.identity))
                 elif now.password != account.password:
-                    await self._see_out(await self._unknown_devices(account.identity))
+                    self._see_out(await self._unknown_devices(account.identity))
 
     async def _unknown_devices(self, identity: Identity) -> Sequence[Device]:
         """Those that are here and may not come back."""
@@ -348,15 +331,9 @@ class Reception:
         here = self.hub.devices_of(identity)
         return [device for device in here if device.id not in known]
 
-    async def _see_out(self, devices: Sequence[Device], why: str = TAKEN_AWAY) -> None:
+    def _see_out(self, devices: Sequence[Device]) -> None:
         for device in devices:
-            self._put_out(device, why)
-            log.info("put out", extra={"who": device.name})
-            # It may have come back, and been kept again, before this was known.
-            changes = [Revoked(device.id)]
-            await self.sequencer.submit(
-                Submission(device, device.connection.outbox, changes=changes)
-            )
+            self.sequencer.revoke(device, TAKEN_AWAY)
 
     async def _store(self, device: Device, changes: Sequence[Change]) -> None:
         submission = Submission(device, device.connection.outbox, changes=changes, renews=True)

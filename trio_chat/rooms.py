@@ -157,7 +157,7 @@ class Device:
     may do, if not all that its member may. `is_passing`: it wants no token that lasts.
     `has_pinged`: it means to stay connected.
     `lost_at`: since when it has no connection, in trio's time. `is_gone`: it will not
-    come back.
+    come back. `is_revoked`: not by its token, either.
     """
 
     id: DeviceId
@@ -171,6 +171,7 @@ class Device:
     has_pinged: bool = field(default=False, init=False)
     lost_at: float | None = field(default=None, init=False)
     is_gone: bool = field(default=False, init=False)
+    is_revoked: bool = field(default=False, init=False)
     _calls: set[Name] = field(factory=set, init=False)  # rooms, of which it is still to hear
 
     @property

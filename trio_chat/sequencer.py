@@ -27,6 +27,7 @@ from trio_chat.history import (
     Record,
     Registered,
     Rehashed,
+    Revoked,
 )
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
@@ -55,6 +56,10 @@ NOTE_WITHIN = 1.0
 COME_BACK_WITHIN = 20.0
 """Seconds in which somebody whose connection was lost keeps the name and the rooms: a
 change of network, a restart of the server."""
+
+OTHER_PASSWORD = "the password was changed by another device"  # noqa: S105 # is none
+REVOKED = "revoked by another device"
+"""Why devices are cut off."""
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +139,18 @@ class Sequencer:
         # Even if it is in no room: its join may be in the batch that is being committed.
         self._departed.append(device)
         self._wake()
+
+    def put_out(self, device: Device, why: str) -> None:
+        """Cut somebody off; it may come back as anybody may. Never waits."""
+        log.info("put out", extra={"who": device.name, "why": why})
+        device.connection.cut_off(why)
+        self.depart(device)
+
+    def revoke(self, device: Device, why: str) -> None:
+        """Put out a device whose token is no way back any more. It may have been kept again
+        before that was known, so it is forgotten once more. Never waits."""
+        device.is_revoked = True
+        self.put_out(device, why)
 
     def note(self, read: HasRead) -> None:
         """Have it stored what somebody has read: with the next batch, or soon. Never waits."""
@@ -290,11 +307,19 @@ class Sequencer:
         return batch
 
     def _learn(self, submission: Submission) -> None:
-        """What is stored of accounts, is known, whoever asked for it may be gone."""
+        """What is stored of accounts, is known and done, whoever asked for it may be gone."""
         for change in submission.changes if submission.is_drafted else ():
             match change:
                 case Registered(account):
                     self.hub.know_accounts([account])
+                    # Those that are here by now: some may have come with the old password.
+                    for device in self.hub.devices_of(account.identity):
+                        if device.id != submission.device.id:
+                            self.revoke(device, OTHER_PASSWORD)
+                case Revoked(id):
+                    for device in self.hub.devices_of(submission.device.member.identity):
+                        if device.id == id:
+                            self.revoke(device, REVOKED)
                 case Rehashed():
                     self.hub.know_rehashed(change)
                 case _:
