@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.conftest import Dial, Peer, dialler
 from trio_chat import banished
@@ -16,6 +18,8 @@ from trio_chat.history import Account, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Banish, Done, Error, Event, Hello, Join, Ping, Pong, Welcome
 from trio_chat.names import Name, skeleton
+from trio_chat.reception import Reception
+from trio_chat.rooms import Proof
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.tokens import hash_token
@@ -120,9 +124,8 @@ def call(server: RunningServer) -> Dial:
 def places(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Where the next connections seem to come from."""
     where: list[str | None] = [None]
-    for module in ("front", "front"):
-        monkeypatch.setattr(f"trio_chat.doors.{module}.address_of", lambda _: where[0])
-    monkeypatch.setattr("trio_chat.server.address_of", lambda _: where[0])
+    for module in ("doors.front", "server"):
+        monkeypatch.setattr(f"trio_chat.{module}.address_of", lambda _: where[0])
     return where
 
 
@@ -211,6 +214,25 @@ async def test_a_stranger_that_waits_before_its_hello_is_not_let_in_either(
     assert await refusal(op, Banish(HERE)) is None
     await early.tell(Hello("eve"))
     assert (await early.hear(Error)).code == "banned"
+
+
+async def test_a_hello_that_is_looked_at_meanwhile_is_not_let_in(
+    call: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op, eve = await holder(call, "op", OP), await call()
+    prove, may_enter = Reception.prove, trio.Event()
+
+    async def prove_slowly(self: Reception, *about: Any) -> Proof:
+        proof = await prove(self, *about)
+        await may_enter.wait()
+        return proof
+
+    monkeypatch.setattr(Reception, "prove", prove_slowly)
+    await eve.tell(Hello("eve"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert await refusal(op, Banish("eve")) is None
+    may_enter.set()
+    assert (await eve.hear(Error)).code == "banned"
 
 
 @pytest.mark.parametrize(

@@ -363,11 +363,13 @@ class Session:
         name = names.parse_name(request.name)
         self.hub.banished.require(name, self.address, self.sequencer.now())
         proof = await self.reception.prove(name, request, origin_of(self.address))
+        # What was decided meanwhile holds, too; no await up to the enter.
+        self.hub.banished.require(name, self.address, self.sequencer.now())
         device, token = self.hub.enter(name, self, proof)
         self._device = device
         self._listening.deadline = math.inf
         self._lines.limit = LINE_BYTES
-        self._note("hello", who=name, address=self.arrival.address, client=request.client)
+        self._note("hello", who=name, address=self.address, client=request.client)
         if device.is_remembered or proof.rehashed is not None:
             token = await self._renew(device, token, proof)
         if proof.has_password:
@@ -462,13 +464,13 @@ class Session:
         self._take(JOINS)
         if join.key is not None:
             await self._catch_up()
-            self.reception.try_key(device, join, origin_of(self.arrival.address))
+            self.reception.try_key(device, join, origin_of(self.address))
         if not (join.quiet or is_private(join.room)):
             await self._let_begin(ROOMS, 1, join.room, device)
 
     async def _let_begin(self, quota: Quota, times: int, room: str, device: Device) -> None:
         """See that nobody makes too many rooms. Raises `TryLater`."""
-        origin, number = origin_of(self.arrival.address), self.settings.new_rooms * times
+        origin, number = origin_of(self.address), self.settings.new_rooms * times
         if not origin or not number or self.hub.is_there(device.member, room):
             return
         await self._catch_up()  # what was posted before may have made it
@@ -485,7 +487,7 @@ class Session:
     ) -> Reply:
         match request:
             case Register():
-                origin = origin_of(self.arrival.address)
+                origin = origin_of(self.address)
                 try:
                     await self.reception.register(device, request, origin)
                 except errors.WrongPassword as error:  # who is in may stay
