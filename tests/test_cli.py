@@ -819,9 +819,12 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(*options: str, within: Sequence[str] = ()) -> AsyncIterator[Running]:
-    """A server with its history in memory on a free port; killed at the end if need be.
-    `within`: what becomes that process, where it is to be in another world."""
+async def serving(
+    *options: str, within: Sequence[str] = (), seconds: float = WITHIN
+) -> AsyncIterator[Running]:
+    """A server with its history in memory on a free port; killed at the end if need be, and
+    after so many `seconds`. `within`: what becomes that process, where it is to be in another
+    world."""
     words = [*within, *PROGRAM, "serve", "--no-history", "--port", "0", *options]
     process = await trio.lowlevel.open_process(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -829,7 +832,7 @@ async def serving(*options: str, within: Sequence[str] = ()) -> AsyncIterator[Ru
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        with trio.fail_after(WITHIN):
+        with trio.fail_after(seconds):
             yield Running(process, await read_banner(process.stdout))
     finally:
         process.kill()

@@ -26,7 +26,7 @@ from trio_chat.doors import certificate
 __all__ = ["home"]  # a fixture: no settings but those of the test
 
 REAL_SECONDS = 60
-"""Each command is a process of its own."""
+"""Each command is a process of its own, and one test has a dozen."""
 
 SERVER, CLIENT, OTHER = "10.99.0.1", "10.99.0.2", "10.99.0.3"
 """The address of the one machine, and two of the other."""
@@ -109,7 +109,8 @@ def remove(names: list[str]) -> None:
 @asynccontextmanager
 async def served(machine: Machine, *options: str) -> AsyncIterator[Running]:
     """A server on that machine, at all its addresses."""
-    async with serving("--host", EVERY, *options, within=machine.words()) as server:
+    words = ["--host", EVERY, *options]
+    async with serving(*words, within=machine.words(), seconds=REAL_SECONDS) as server:
         yield server
 
 

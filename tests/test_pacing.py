@@ -1,7 +1,7 @@
 """Tests of the pace: nobody speaks faster than that, and nobody is slowed down more."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_chat.pacing import BURST, KNOWN, RATE, Pace, Paces
@@ -74,6 +74,8 @@ def test_who_keeps_to_the_rate_never_waits(
     assert used(Pace(rate, burst), slow) == pytest.approx(asked)
 
 
+@example([0.995], 0.5, 1)  # what is free by then is not so by a hair, if one adds it up
+@example([0.002], 1.0, 1)
 @given(PAUSES, st.sampled_from([0.5, 1.0, 10.0, 100.0]), st.integers(1, 10))
 def test_who_is_told_to_wait_has_taken_nothing(
     pauses: list[float], rate: float, burst: int
