@@ -14,7 +14,7 @@ from trio_chat import banished
 from trio_chat.banished import Outlaws, parse_banished
 from trio_chat.charter import Identity, Sanction
 from trio_chat.errors import BadName, Banned, LinkLost, TooMany
-from trio_chat.history import Account, DeviceId, Keep, Registered, Token
+from trio_chat.history import Account, Banished, Change, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Banish, Done, Error, Event, Hello, Join, Ping, Pong, Welcome
 from trio_chat.names import Name, skeleton
@@ -39,7 +39,11 @@ HERE, THERE = "192.0.2.1", "198.51.100.7"
         ("2001:db8::1/32", "2001:db8::/32"),
         ("\u0435ve", None),
         ("1.2.3.4.5", None),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:192.0.2.7/120", "192.0.2.0/24"),
+        ("::/0", "::/0"),
         ("127.8.8.8", None),
+        ("::ffff:127.0.0.1", None),
         ("::1", None),
         ("", None),
         ("a:b", None),
@@ -63,8 +67,7 @@ def may_come(known: Outlaws, name: str | None, address: str | None, now: datetim
 
 def test_one_is_kept_out_by_name_and_by_where_one_is_until_it_is_over() -> None:
     known = Outlaws()
-    for what, sanction in (("eve", FOREVER), ("192.0.2.0/24", HOUR), ("2001:db8::/64", HOUR)):
-        known.change(what, sanction, NOON)
+    known.change({"eve": FOREVER, "192.0.2.0/24": HOUR, "2001:db8::/64": HOUR})
     assert not may_come(known, "eve", THERE, NOON)
     assert not may_come(known, "bob", HERE, NOON)
     assert not may_come(known, None, "2001:db8::9", NOON)
@@ -72,25 +75,33 @@ def test_one_is_kept_out_by_name_and_by_where_one_is_until_it_is_over() -> None:
     assert may_come(known, "bob", THERE, NOON)
     assert may_come(known, "bob", None, NOON)
     assert may_come(known, "bob", HERE, NOON + timedelta(hours=1))
-    known.change("eve", None, NOON)
+    known.change({"eve": None})
     assert may_come(known, "eve", THERE, NOON)
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "126.0.0.0/7", "::/0", "::/8"])
+def test_this_machine_is_in_no_network(network: str) -> None:
+    known = Outlaws()
+    known.change({parse_banished(network): FOREVER})
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert may_come(known, "bob", address, NOON)
 
 
 def test_what_is_over_takes_no_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(banished, "MOST", 2)
     known = Outlaws()
-    known.change("one", HOUR, NOON)
-    known.change("two", FOREVER, NOON)
+    known.change({"one": HOUR, "two": FOREVER})
     with pytest.raises(TooMany):
-        known.change("three", FOREVER, NOON)
-    assert may_come(known, "three", None, NOON)
-    known.change("three", FOREVER, NOON + timedelta(hours=1))
+        known.make_space({"three": FOREVER}, NOON)
+    changes = known.make_space({"three": FOREVER}, NOON + timedelta(hours=1))
+    assert changes == {"one": None, "three": FOREVER}
+    known.change(changes)
     assert list(known.sanctions) == ["two", "three"]
 
 
 def test_one_is_told_until_when_and_why() -> None:
     known = Outlaws()
-    known.change("eve", Sanction(HOUR.until, "spam"), NOON)
+    known.change({"eve": Sanction(HOUR.until, "spam")})
     with pytest.raises(Banned, match="until 2026-11-26 13:00 UTC: spam") as refusal:
         known.require("eve", None, NOON)
     assert refusal.value.retry == 3600
@@ -98,7 +109,7 @@ def test_one_is_told_until_when_and_why() -> None:
 
 # ---------------------------------------------------------------- on a server
 
-OP, OTHER = "ops-token", "others-token"
+OP, OTHER, SEVERAL = "ops-token", "others-token", ("others-second", "others-third")
 
 
 @pytest.fixture
@@ -111,6 +122,9 @@ async def server(virtual_time: None) -> AsyncIterator[RunningServer]:
         )
         keep = Keep(DeviceId(number), Identity(number), Name(name), Token(hash_token(token)))
         await history.append([], [Registered(account), keep])
+    for number, token in enumerate(SEVERAL, 3):
+        keep = Keep(DeviceId(number), Identity(2), Name("other"), Token(hash_token(token)))
+        await history.append([], [keep])
     async with running_server(history=history, settings=Settings(rate=0)) as server:
         yield server
 
@@ -233,6 +247,56 @@ async def test_a_hello_that_is_looked_at_meanwhile_is_not_let_in(
     assert await refusal(op, Banish("eve")) is None
     may_enter.set()
     assert (await eve.hear(Error)).code == "banned"
+
+
+async def test_a_ban_holds_though_the_operator_is_cut_off_meanwhile(
+    server: RunningServer, call: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op, eve = await holder(call, "op", OP), await call()
+    await eve.enter("eve", "lobby")
+    append, may_end = MemoryHistory.append, trio.Event()
+
+    async def append_slowly(self: MemoryHistory, *about: Any) -> Any:
+        await may_end.wait()
+        return await append(self, *about)
+
+    monkeypatch.setattr(MemoryHistory, "append", append_slowly)
+    await op.tell(Banish("eve"))
+    await trio.testing.wait_all_tasks_blocked()
+    await (await call()).tell(Hello("op", token=OP))
+    with pytest.raises(LinkLost):
+        await op.link.receive()
+    may_end.set()
+    with pytest.raises(LinkLost):
+        await eve.link.receive()
+    assert not await is_let_in(call, "eve")
+
+
+async def test_what_is_refused_is_not_stored(
+    call: Dial, places: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is one too many, nor the one of two addresses at which no operator is."""
+    stored: list[Change] = []
+    append = MemoryHistory.append
+
+    async def append_and_note(self: MemoryHistory, entries: Any, changes: Any = ()) -> Any:
+        stored.extend(changes)
+        return await append(self, entries, changes)
+
+    monkeypatch.setattr(MemoryHistory, "append", append_and_note)
+    other = [await holder(call, "other", OTHER)]
+    places[0] = HERE
+    other.append(await holder(call, "other", "others-second"))
+    places[0] = THERE
+    other.append(await holder(call, "other", "others-third"))
+    op = await holder(call, "op", OP)
+    assert await refusal(op, Banish("other", where=True)) == "not_allowed"
+    monkeypatch.setattr(banished, "MOST", 1)
+    assert await refusal(op, Banish("eve")) is None
+    assert await refusal(op, Banish("bob")) == "too_many"
+    changes = [one for one in stored if isinstance(one, Banished)]
+    assert [one.what for one in changes] == ["eve"]
+    assert await is_let_in(call, "bob")
 
 
 @pytest.mark.parametrize(

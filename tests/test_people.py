@@ -5,6 +5,7 @@ Passwords are hashed for real, in a thread, so the clock is real, too.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import trio
 from attrs import define
 
 from tests.conftest import Dial, Peer, dialler
-from trio_chat import cli
+from trio_chat import banished, cli
+from trio_chat.charter import Sanction
 from trio_chat.errors import LinkLost, SetupError
 from trio_chat.history import file, people
 from trio_chat.history.sqlite import open_sqlite
@@ -131,6 +133,18 @@ def test_who_may_not_come_is_listed_until_it_may(
     assert name == "eve           for ever                spam"
     assert run(folder, "banish", "remove", "eve") == 0
     assert run(folder, "banish", "remove", "eve") == 2
+
+
+def test_there_is_an_end_to_who_may_not_come_and_what_is_over_is_forgotten(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(banished, "MOST", 1)
+    with file.writing(folder / "chat.db") as db:
+        people.banish(db, "ann", Sanction(datetime(2026, 1, 1, tzinfo=UTC), ""))
+    assert run(folder, "banish", "add", "eve") == 0
+    assert run(folder, "banish", "add", "bob") == 2
+    with file.reading(folder / "chat.db") as db:
+        assert list(people.banished(db)) == ["eve"]
 
 
 @pytest.mark.parametrize("what", ["alice", "127.0.0.1", "::1", "1.2.3.400", "no name", ""])

@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from trio_chat import config
 from trio_chat.ages import Age
 from trio_chat.asking import USUAL, PasswordSource
-from trio_chat.banished import parse_banished
+from trio_chat.banished import Outlaws, parse_banished
 from trio_chat.charter import Sanction
 from trio_chat.client.clean import clean
 from trio_chat.client.wrap import cells
@@ -325,7 +325,11 @@ def add_banished(
     end = None if lasts is None else datetime.now(UTC).replace(microsecond=0) + lasts
     with _writing(data) as db:
         people.refuse_operator(db, known)
-        people.banish(db, known, Sanction(end, reason))
+        outlaws = Outlaws()
+        outlaws.know(people.banished(db))
+        changes = outlaws.make_space({known: Sanction(end, reason)}, datetime.now(UTC))
+        for one, sanction in changes.items():
+            people.banish(db, one, sanction)
     print(f"{clean(known)} can't come to this server{_until(end)}")
 
 

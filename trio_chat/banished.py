@@ -19,6 +19,9 @@ MOST = 1000
 """The most that can be banished at once: each address that comes is compared with all
 networks."""
 
+MAPPED_BITS = 96
+"""What of an IPv6 address says that one of IPv4 follows."""
+
 Network = IPv4Network | IPv6Network
 
 
@@ -30,9 +33,19 @@ def parse_banished(raw: str) -> str:
         network = ip_network(raw, strict=False)
     except ValueError as exc:
         raise BadName(f"{raw[:64]!a} is no name, address or network") from exc
+    network = _plain(network)
     if network.is_loopback:
         raise BadName("this machine can't be banished")
     return str(network)
+
+
+def _plain(network: Network) -> Network:
+    """The network itself: one of IPv4, written as one of IPv6, is still one."""
+    bits = network.prefixlen - MAPPED_BITS
+    if isinstance(network, IPv4Network) or bits < 0:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else IPv4Network((mapped, bits))
 
 
 def _is_network(what: str) -> bool:
@@ -56,18 +69,23 @@ class Outlaws:
             if _is_network(what)
         }
 
-    def change(self, what: str, sanction: Sanction | None, now: datetime) -> None:
-        """Banish somebody, or nobody any more; forget what is over. Raises `TooMany`."""
-        changed = {
-            one: known
-            for one, known in self.sanctions.items()
-            if one != what and known.holds(now)
-        }
-        if sanction is not None:
-            changed[what] = sanction
-        if len(changed) > MOST:
+    def make_space(
+        self, wanted: Mapping[str, Sanction | None], now: datetime
+    ) -> Mapping[str, Sanction | None]:
+        """What is to be changed for that: what is over goes with it. Raises `TooMany`."""
+        over = {what: None for what, known in self.sanctions.items() if not known.holds(now)}
+        changes = over | dict(wanted)
+        if any(wanted.values()) and len(self._changed(changes)) > MOST:
             raise TooMany(f"at most {MOST} can be banished")
-        self.know(changed)
+        return changes
+
+    def change(self, changes: Mapping[str, Sanction | None]) -> None:
+        """Banish somebody, or not any more."""
+        self.know(self._changed(changes))
+
+    def _changed(self, changes: Mapping[str, Sanction | None]) -> Mapping[str, Sanction]:
+        changed = {**self.sanctions, **changes}
+        return {what: known for what, known in changed.items() if known is not None}
 
     def require(self, name: str | None, address: str | None, now: datetime) -> None:
         """May somebody come under that name, from that address? Raises `Banned`."""
@@ -79,6 +97,8 @@ class Outlaws:
         if address is None or not self._networks:
             return None
         ip = plain_address(ip_address(address))
+        if ip.is_loopback:  # whatever network it is in: it may be anybody, behind a proxy
+            return None
         found = [known for network, known in self._networks.items() if ip in network]
         return next((known for known in found if known.holds(now)), None)
 

@@ -272,12 +272,13 @@ class Reception:
             raise NotAllowed("that is for the operators of the server")
         require_line("a reason", request.reason)
         sanction = None if request.off else Sanction(request.until, request.reason)
-        for what in self._meant(request):
+        wanted = dict.fromkeys(self._meant(request), sanction)
+        for what in wanted:
             self._see_that_no_operator_goes(what, sanction)
-            await self._store(device, [Banished(what, sanction)])
-            self.hub.banished.change(what, sanction, self.sequencer.now())
+        changes = self.hub.banished.make_space(wanted, self.sequencer.now())
+        await self._store(device, [Banished(what, known) for what, known in changes.items()])
+        for what in wanted:
             log.info("banished", extra={"who": what, "by": device.name, "off": request.off})
-        self._put_out_the_unwanted()
 
     def _meant(self, request: Banish) -> Sequence[str]:
         if not request.where:
@@ -302,17 +303,13 @@ class Reception:
                 except Banned as banned:
                     raise NotAllowed(f"{member.name} is an operator") from banned
 
-    def _put_out_the_unwanted(self) -> None:
-        for device in self.hub.unwanted(self.sequencer.now()):
-            self.sequencer.put_out(device, "banished")
-
     async def keep_up(self) -> None:
         """Learn of what is done with accounts on the command line, until cancelled."""
         history = self.hub.history
         while True:
             await _insist(history.wait_for_change)
             self.hub.banished.know(await _insist(history.banished))
-            self._put_out_the_unwanted()
+            self.sequencer.put_out_the_unwanted()
             # Before they are read, or one that is registered meanwhile would seem to be gone.
             before = self.hub.accounts()
             present = {account.identity: account for account in await _insist(history.accounts)}

@@ -19,6 +19,7 @@ from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.errors import NotStored, Refused
 from trio_chat.history import (
+    Banished,
     Change,
     HasRead,
     History,
@@ -151,6 +152,11 @@ class Sequencer:
         before that was known, so it is forgotten once more. Never waits."""
         device.is_revoked = True
         self.put_out(device, why)
+
+    def put_out_the_unwanted(self) -> None:
+        """Put out those that are here and are banished. Never waits."""
+        for device in self.hub.unwanted(self.now()):
+            self.put_out(device, "banished")
 
     def note(self, read: HasRead) -> None:
         """Have it stored what somebody has read: with the next batch, or soon. Never waits."""
@@ -308,7 +314,12 @@ class Sequencer:
 
     def _learn(self, submission: Submission) -> None:
         """What is stored of accounts, is known and done, whoever asked for it may be gone."""
-        for change in submission.changes if submission.is_drafted else ():
+        changes = submission.changes if submission.is_drafted else ()
+        banished = {one.what: one.sanction for one in changes if isinstance(one, Banished)}
+        if banished:
+            self.hub.banished.change(banished)
+            self.put_out_the_unwanted()
+        for change in changes:
             match change:
                 case Registered(account):
                     self.hub.know_accounts([account])
