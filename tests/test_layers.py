@@ -1,6 +1,7 @@
 """Imports point down: the order of the files explains the program."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -174,12 +175,29 @@ CLIENT_MAY_IMPORT = {
     "wire",
 }
 
+PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+LIST = [
+    re.findall("`(.*?)`", line.split("|")[2])
+    for line in PAGE.partition("\n## Who may import whom\n")[2]
+    .partition("\n## ")[0]
+    .splitlines()
+    if line.startswith("|")
+]
+
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def row_of(name: str) -> int:
+    """In which row of the list a module, or its folder, stands."""
+    if name in {"", "__main__"}:
+        return len(LIST)
+    names = [name, f"{name.partition('.')[0]}/"]
+    return next(row for one in names for row, modules in enumerate(LIST) if one in modules)
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
@@ -205,6 +223,13 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
 def test_imports_point_down(path: Path) -> None:
     ours, _ = imports(path)
     assert {other for other in ours if RANK[other] >= RANK[name_of(path)]} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down_the_list_that_people_read(path: Path) -> None:
+    ours, _ = imports(path)
+    up = {other for other in ours if row_of(other) > row_of(name_of(path))}
+    assert up == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
