@@ -146,6 +146,14 @@ REFUSED = {
     "a long text": (f"/hooks/{CI}", b"x" * 20_000, {}, 413, "text_too_long"),
     "no text": (f"/hooks/{CI}", b"\xff\xfe", {}, 400, "bad_fields"),
     "nul": (f"/hooks/{CI}", b"a\0b", {}, 400, "bad_fields"),
+    "nothing": (f"/hooks/{CI}", b"\n", {}, 400, "bad_fields"),
+    "no field of that name": (
+        f"/hooks/{CI}",
+        b'{"txt": "hi"}',
+        {"Content_Type": "application/json"},
+        400,
+        "bad_fields",
+    ),
     "a long key": (f"/hooks/{CI}", b"x", {"Idempotency_Key": "k" * 65}, 400, "bad_fields"),
     "no json": (f"/hooks/{CI}", b"{", {"Content_Type": "application/json"}, 400, "not_json"),
     "a number": (

@@ -142,6 +142,8 @@ def read_say(request: HttpRequest, scope: Scope) -> Say:
     checked = SERVER.decode(CLIENT.encode(said))  # the fields may be anything
     assert isinstance(checked, Say)
     require_room(scope, checked.room)
+    if not checked.text:  # with a mistyped field, say: it would be gone, and nobody the wiser
+        raise BadFields("there is no text")
     return checked
 
 
