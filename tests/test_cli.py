@@ -260,7 +260,9 @@ def meaning(words: str) -> tuple[str | None, str, str | None]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("sevre", '"sevre"'),
+        ("sevre", 'Did you mean "serve"?'),
+        ("conect alice", 'Did you mean "connect"?'),
+        ("frob", 'Unknown command "frob" ('),
         ("serve --prot 1", "Did you mean --port?"),
         ("serve --port", "--port requires an argument"),
         ("serve --port x", "--port"),

@@ -159,7 +159,7 @@ def run(words: Sequence[str]) -> int:
     except* ChatError as failures:
         status = max(report(failure) for failure in leaves(failures))
     except* CycloptsError as mistakes:
-        status = max(report_mistake(mistake) for mistake in leaves(mistakes))
+        status = max(report_mistake(mistake, COMMANDS) for mistake in leaves(mistakes))
     except* KeyboardInterrupt:
         status = INTERRUPTED
     except* BrokenPipeError:

@@ -8,9 +8,10 @@ import ssl
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TypeVar, assert_never
 
-from cyclopts import CycloptsError, UnusedCliTokensError
+from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from trio_chat.client.clean import clean, clean_json
 from trio_chat.config import PROGRAM
@@ -100,16 +101,25 @@ def _advice_on_setup(cause: BaseException | None) -> str | None:
             return None
 
 
-def report_mistake(mistake: CycloptsError) -> int:
-    """Say what was mistyped; returns the exit status."""
+def report_mistake(mistake: CycloptsError, commands: Iterable[str]) -> int:
+    """Say what was mistyped, where there are these commands; returns the exit status."""
     command = " ".join(mistake.command_chain or ())
     see = f"{PROGRAM} {command}".rstrip()
-    if isinstance(mistake, UnusedCliTokensError):
+    if isinstance(mistake, UnknownCommandError) and not command:
+        text = _suggest((mistake.unused_tokens or [""])[0], commands)
+    elif isinstance(mistake, UnusedCliTokensError):
         text = f"Too many arguments: {' '.join(mistake.unused_tokens or ())}"
     else:
         text = " ".join(str(mistake).split())
     tell(f"{text.removesuffix('.')} (see {see} --help)")
     return MISUSED
+
+
+def _suggest(command: str, commands: Iterable[str]) -> str:
+    """Not in cyclopts' words: it does not see what is in modules of their own."""
+    close = get_close_matches(command, commands, n=1)
+    meant = f' Did you mean "{close[0]}"?' if close else ""
+    return f'Unknown command "{command}".{meant}'
 
 
 def require_stdout() -> None:
