@@ -16,8 +16,8 @@ from tests.conftest import Dial as DialPeer
 from trio_chat import Chat, State, errors
 from trio_chat.client import lifeline
 from trio_chat.client.calls import IN_FLIGHT
-from trio_chat.client.chat import LEAVE_WITHIN, open_chat
-from trio_chat.client.feed import QUEUED_ITEMS, Item
+from trio_chat.client.chat import ASKED_TO, LEAVE_WITHIN, open_chat
+from trio_chat.client.feed import MOST_ROOMS, QUEUED_ITEMS, Item
 from trio_chat.client.link import Dial
 from trio_chat.errors import ChatError, LinkLost
 from trio_chat.history.memory import MemoryHistory
@@ -33,6 +33,7 @@ from trio_chat.messages import (
     Pong,
     Reply,
     RoomInfo,
+    Rooms,
     Say,
     Welcome,
 )
@@ -591,13 +592,13 @@ async def test_what_a_newer_server_says_besides_is_not_minded(virtual_time: None
 async def test_nobody_is_kept_from_leaving_by_being_called_into_ever_more_rooms(
     virtual_time: None, _: int
 ) -> None:
-    calls = (Called(f"@alice,x{number}:k", "x", 1) for number in range(2 * lifeline.MOST_ROOMS))
+    calls = (Called(f"@alice,x{number}:k", "x", 1) for number in range(2 * MOST_ROOMS))
     async with (
         faking(saying(lines(WELCOME), lines(*calls))) as fake,
         open_chat(fake.dial, ALICE) as chat,
     ):
         await trio.sleep(lifeline.PING_EVERY)  # when the next of them are answered
-        assert len(chat._feed.cursors) <= lifeline.MOST_ROOMS  # noqa: SLF001 # nobody shows them
+        assert len(chat._feed.cursors) <= MOST_ROOMS  # noqa: SLF001 # nobody shows them
 
 
 # ---------------------------------------------------------------- coming back
@@ -864,6 +865,27 @@ async def test_a_server_that_says_nonsense_is_not_waited_for_for_ever(
             await trio.sleep(pause + 10)
         first, second = fake.dialled
     assert pause <= second - first <= pause + lifeline.BACKOFF_FROM
+
+
+@pytest.mark.parametrize("retry", [-1.0, 0.0, 1.0])
+async def test_a_server_that_always_says_later_is_not_asked_for_ever(
+    virtual_time: None, retry: float
+) -> None:
+    asked: list[type] = []
+
+    async def put_off(stream: Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(lines(WELCOME))
+        async for chunk in stream:
+            for line in chunk.splitlines():
+                request = SERVER.decode(bytes(line))
+                asked.append(type(request))
+                await stream.send_all(lines(Error("try_later", "later", request.id, retry)))
+
+    async with faking(put_off) as fake, open_chat(fake.dial, ALICE) as chat:
+        with pytest.raises(errors.TryLater):
+            await chat.rooms()
+        assert asked.count(Rooms) == ASKED_TO
 
 
 @pytest.mark.parametrize("code", ["server_full", "too_many_connections"])

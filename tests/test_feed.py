@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from trio_chat.client.feed import QUEUED_ITEMS, Cursor, Feed, Item
+from trio_chat.client.feed import MOST_ROOMS, QUEUED_ITEMS, Cursor, Feed, Item
 from trio_chat.errors import LinkLost
 from trio_chat.messages import Called, Event, Gap, Leave, Marked, Page, Say
 
@@ -65,6 +65,26 @@ def test_what_is_no_event_is_not_lost_while_the_queue_is_full() -> None:
     items = taken(feed)
     assert items[:QUEUED_ITEMS] == [event(seq) for seq in range(1, QUEUED_ITEMS + 1)]
     assert set(items[QUEUED_ITEMS:]) == set(late[1:]), "the newest stands for those before"
+
+
+def test_a_server_that_tells_of_rooms_without_end_is_not_listened_to_for_ever() -> None:
+    full = feed_of(lobby=0)
+    put(full, 1, QUEUED_ITEMS)
+    for number in range(MOST_ROOMS + 100):
+        full.put(Marked(f"room{number}", 1))
+    full.put(Marked("room0", 2))
+    assert taken(full)[QUEUED_ITEMS:] == [
+        Marked("room0", 2),
+        *(Marked(f"room{number}", 1) for number in range(1, MOST_ROOMS)),
+    ]
+    feed = feed_of()
+    for number in range(MOST_ROOMS + 1):
+        feed.put(Called(f"room{number}", "bob", 4))
+        assert len(taken(feed)) == 1
+    feed.put(Called(f"room{MOST_ROOMS}", "bob", 4))
+    assert taken(feed) == []
+    feed.put(Called("room0", "bob", 4))
+    assert len(taken(feed)) == 1, "it is forgotten that it was told"
 
 
 def test_one_is_called_once_by_what_is_told_again() -> None:

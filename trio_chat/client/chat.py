@@ -70,6 +70,11 @@ WAIT_TO = 5.0
 next page, say; not until one may guess a password again."""
 
 
+ASKED_TO = 20
+"""How often one asks the same at most: others of this program may have been faster, but not
+for ever."""
+
+
 def _make_ids() -> Iterator[str]:
     prefix = secrets.token_urlsafe(9)
     return (f"{prefix}-{number}" for number in itertools.count(1))
@@ -279,14 +284,16 @@ class Chat:
 
     async def _ask(self, request: Request) -> list[Reply]:
         """Ask, and again if it was only a little too early."""
+        times = 0
         while True:
             receipt = await self._begin(request)
+            times += 1
             try:
                 return await receipt.wait()
             except TryLater as refusal:
-                if refusal.retry is None or refusal.retry > WAIT_TO:
+                if refusal.retry is None or refusal.retry > WAIT_TO or times == ASKED_TO:
                     raise
-                await trio.sleep(refusal.retry)
+                await trio.sleep(max(0.0, refusal.retry))
 
     async def _begin(self, request: Request) -> Receipt:
         receipt = await self._calls.begin(request)

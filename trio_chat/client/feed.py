@@ -20,6 +20,11 @@ QUEUED_ITEMS = 1000
 """The most items that wait for the program: more than the page that a room catches up with."""
 
 
+MOST_ROOMS = 1000
+"""The most rooms that one is called into, or is told of beside their events: twice as many
+private ones as a server lets anybody have. It is a hostile one that tells of more."""
+
+
 @define(eq=False)
 class Cursor:
     """`last`: the newest `seq` that is queued or was taken; None before the first.
@@ -163,17 +168,23 @@ class Feed:
     def _put_aside(self, item: Marked | Called) -> None:
         """What is no event can't be asked for again: it waits beside the queue, the newest
         of its kind for each room."""
+        key = type(item), item.room
+        if key not in self._waiting and len(self._waiting) >= MOST_ROOMS:
+            return
         if isinstance(item, Called):
             if item.seq <= self._called.get(item.room, 0):
                 return  # it was told before, over another connection
             self._called[item.room] = item.seq
-        self._waiting[type(item), item.room] = item
+            if len(self._called) > MOST_ROOMS:
+                del self._called[next(iter(self._called))]
+        self._waiting[key] = item
         self._put_what_waits()
 
     def _put_what_waits(self) -> None:
         with suppress(trio.WouldBlock, trio.ClosedResourceError):
-            for key, item in list(self._waiting.items()):
-                self._send.send_nowait(item)
+            while self._waiting:
+                key = next(iter(self._waiting))
+                self._send.send_nowait(self._waiting[key])
                 del self._waiting[key]
 
     def _put(self, item: Event | Gap, room: str, cursor: Cursor) -> None:

@@ -18,7 +18,7 @@ import trio
 from attrs import define, evolve, field
 
 from trio_chat.client.calls import IN_FLIGHT, Answer, Calls, Receipt
-from trio_chat.client.feed import Feed
+from trio_chat.client.feed import MOST_ROOMS, Feed
 from trio_chat.client.link import Dial, Link
 from trio_chat.errors import (
     AlreadyInRoom,
@@ -76,10 +76,6 @@ RESUME_AGAIN = 2.0
 
 BACKOFF_FROM, BACKOFF_TO = 0.2, 10.0
 """The most seconds before the first and before the later attempts to reconnect."""
-
-MOST_ROOMS = 1000
-"""The most rooms that are followed because one is called into them: twice as many private
-ones as a server lets anybody have. It is a hostile one that calls into more."""
 
 RETRY_TO = 300.0
 """The most seconds that one waits because a server has said so: it may be a joker."""
