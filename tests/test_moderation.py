@@ -298,6 +298,20 @@ async def test_who_is_in_a_room_stays_when_it_is_closed(house: House) -> None:
     assert await house.refused(guest, Join("tea")) is None
 
 
+@pytest.mark.parametrize("is_one_batch", [False, True])
+async def test_who_was_invited_may_come_after_it_is_closed(
+    house: House, *, is_one_batch: bool
+) -> None:
+    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    stranger = house.enter("stranger")
+    posts = Invite("tea", "guest"), Restrict("tea", "invitation")
+    await house.post(owner, Join("tea"))
+    for some in [posts] if is_one_batch else [posts[:1], posts[1:]]:
+        await house.post(owner, *some)
+    assert await house.refused(guest, Join("tea")) is None
+    assert await house.refused(stranger, Join("tea")) == "no_such_room"
+
+
 async def test_guests_who_are_gone_take_no_space_among_the_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,16 +40,17 @@ def sanction(room: Name, charter: Charter, post: Ban | Mute) -> Amendment:
 
 
 def restrict(
-    room: Name, charter: Charter, post: Restrict, present: Iterable[Identity]
+    room: Name, charter: Charter, post: Restrict, people: Iterable[Identity]
 ) -> Amendment:
-    """Let others in, or fewer; whoever is `present` is a member from now on.
+    """Let others in, or fewer; those `people` who are there, or were invited, are members
+    from now on.
 
     Raises `TooMany`.
     """
     access = Access[post.access.upper()]
     amended = charter.with_access(access, post.key)
     changes: list[Change] = [Restricted(room, access, amended.key)]
-    for identity in () if access is Access.PUBLIC else present:
+    for identity in () if access is Access.PUBLIC else people:
         if identity not in amended.ranks:
             amended = amended.with_rank(identity, Role.MEMBER)
             changes.append(Ranked(room, identity, Role.MEMBER))

@@ -391,12 +391,18 @@ class Batch:
             case Ban() | Mute():
                 amended = sanction(room, charter, post)
             case Restrict():
-                amended = restrict(room, charter, post, draft.present_people())
+                people = draft.present_people() | self._invited(draft)
+                amended = restrict(room, charter, post, people)
             case _:
                 pass
         if amended is None:
             return None
         return Amendment(amended.charter, [*swept.changes, *amended.changes])
+
+    def _invited(self, draft: RoomDraft) -> set[Identity]:
+        """Those who were asked in while the room was open, and have not come yet."""
+        asked = {m.identity for m in self.hub.members.values() if draft.room.name in m.invited}
+        return asked | {member.identity for member in draft.invited}
 
     def _sweep(self, draft: RoomDraft) -> Amendment:
         """The charter without the guests who are gone, once there is little space."""
