@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.errors import StorageFailed
-from trio_chat.history import Change, Entry, Key, Place
+from trio_chat.history import Account, Change, Entry, Key, Place, Registered
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
     Ack,
@@ -29,7 +29,7 @@ from trio_chat.messages import (
     Say,
     Topic,
 )
-from trio_chat.names import Name
+from trio_chat.names import Name, skeleton
 from trio_chat.outbox import Outbox
 from trio_chat.roles import Access
 from trio_chat.rooms import Device, Hub, Proof
@@ -459,3 +459,27 @@ async def test_nobody_shows_the_whole_house(house: House) -> None:
     room = house.hub.rooms[LOBBY]
     shown = [repr(one) for one in (alice, alice.member, room, house.hub, house.sequencer)]
     assert max(map(len, shown)) < 100
+
+
+async def test_who_is_here_when_the_password_changes_is_forgotten_for_good(
+    house: House,
+) -> None:
+    """Also a device that was not known when the change was asked for."""
+
+    async def submit(device: Device, *changes: Change) -> None:
+        outbox = device.connection.outbox
+        await house.sequencer.submit(Submission(device, outbox, (), changes, renews=True))
+
+    one, name = house.enter("alice"), Name("alice")
+    account = Account(one.member.identity, name, skeleton(name), "old")
+    await submit(one, Registered(account))
+    await wait_all_tasks_blocked()
+    thief, _ = house.hub.enter(name, Line(), Proof(has_password=True))
+    await submit(one, Registered(evolve(account, password="new")))  # noqa: S106 # is none
+    await submit(thief)  # in the same batch
+    await wait_all_tasks_blocked()
+    assert (one.is_gone, thief.is_gone) == (False, True)
+    await submit(thief)  # as if it had waited in the inbox
+    await wait_all_tasks_blocked()
+    kept = await house.history.devices(account.identity)
+    assert [stay.device for stay in kept] == [one.id]
