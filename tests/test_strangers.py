@@ -105,7 +105,12 @@ async def house() -> AsyncIterator[House]:
         keep = Keep(DeviceId(number), Identity(number), Name(name), Token(hash_token(token)))
         await history.append([], [Registered(account), keep])
     async with running_server(history=history) as server:
-        call = dialler(server)
+        dial, peers = dialler(server), list[Peer]()
+
+        async def call() -> Peer:
+            peers.append(await dial())
+            return peers[-1]
+
         alice = await call()
         await alice.tell(Hello("alice", token=TOKENS["alice"]))
         await alice.hear(Welcome)
@@ -118,6 +123,9 @@ async def house() -> AsyncIterator[House]:
         edits = [Edit(room, seq, SECRET + "!") for room, seq in (("vault", 3), (private, 1))]
         await done(alice, *edits)
         yield House(history, call, alice, private)
+        # Or the server waits for each of them for a second when it ends, and time is real here.
+        for peer in peers:
+            await peer.link.stream.aclose()
 
 
 SECRET = "rosebud"  # noqa: S105 # what is said where others must not hear it
