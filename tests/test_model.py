@@ -16,6 +16,7 @@ from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.history import Account
 from trio_chat.history.memory import MemoryHistory
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import (
     Appoint,
     Ban,
@@ -34,7 +35,7 @@ from trio_chat.messages import (
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.roles import Access, Role, Verb, may, outranks
-from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rooms import Device
 from trio_chat.wire import CLIENT
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -56,13 +57,15 @@ class Line:
 
 @define
 class Room:
-    """What a model knows of a room. `inside`: which devices of whom; `log`: who did what."""
+    """What a model knows of a room. `inside`: which devices of whom; `invited`: who was, and
+    has not come yet; `log`: who did what."""
 
     access: Access = Access.PUBLIC
     ranks: dict[str, Role] = field(factory=dict)
     banned: set[str] = field(factory=set)
     muted: set[str] = field(factory=set)
     inside: set[tuple[str, int]] = field(factory=set)
+    invited: set[str] = field(factory=set)
     log: list[tuple[str, str]] = field(factory=list)
 
     def has(self, name: str) -> bool:
@@ -157,6 +160,7 @@ class Rooms(RuleBasedStateMachine):
         elif opens and role < Role.MEMBER:
             room.ranks[name] = Role.MEMBER
         room.inside.add(who)
+        room.invited.discard(name)
         room.log += [(name, "Join")] * is_seen
 
     @rule(who=WHO, place=PLACES)
@@ -240,6 +244,8 @@ class Rooms(RuleBasedStateMachine):
         room = self.deed(who, Invite(place, name, "i"), Verb.INVITE)
         if room is not None and room.access is not Access.PUBLIC:
             room.ranks.setdefault(name, Role.MEMBER)
+        if room is not None and not room.has(name):
+            room.invited.add(name)
 
     @rule(who=WHO, place=PLACES, access=st.sampled_from(["public", "invitation", "key"]))
     def restrict(self, who: tuple[str, int], place: str, access: str) -> None:
@@ -247,7 +253,8 @@ class Rooms(RuleBasedStateMachine):
         post = Restrict(place, access, key, "r")  # type: ignore[arg-type] # one of the three
         if room := self.deed(who, post, Verb.SET_ACCESS):
             room.access = Access[access.upper()]
-            for name, _ in room.inside if access != "public" else ():
+            people = {name for name, _ in room.inside} | room.invited
+            for name in people if access != "public" else ():
                 room.ranks.setdefault(name, Role.MEMBER)
 
     # ------------------------------------------------------------ what is so after each step
