@@ -26,10 +26,11 @@ from trio_chat.history import DeviceId, History, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.history.thread import one_thread
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import Ack, Event, Join, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
-from trio_chat.rooms import Device, Follower, Hub, Member, Proof, Room
+from trio_chat.rooms import Device, Follower, Member, Room
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import CLIENT, SERVER
 

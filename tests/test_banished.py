@@ -16,10 +16,10 @@ from trio_chat.charter import Identity, Sanction
 from trio_chat.errors import BadName, Banned, LinkLost, TooMany
 from trio_chat.history import Account, Banished, Change, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
+from trio_chat.hub import Proof
 from trio_chat.messages import Banish, Done, Error, Event, Hello, Join, Ping, Pong, Welcome
 from trio_chat.names import Name, skeleton
 from trio_chat.reception import Reception
-from trio_chat.rooms import Proof
 from trio_chat.session import Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.tokens import hash_token

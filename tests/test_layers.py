@@ -28,6 +28,7 @@ LAYERS = [
     {"history.annex"},
     {"history.archive"},
     {"rooms"},
+    {"hub"},
     {"amendments", "revisions", "questions"},
     {"drafts"},
     {"batch"},

@@ -17,6 +17,7 @@ from trio_chat.framing import LineBuffer
 from trio_chat.history import Account, History
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import (
     Appoint,
     Ban,
@@ -42,7 +43,7 @@ from trio_chat.messages import History as Ask
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.questions import Asker, Question, answer
-from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rooms import Device
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import CLIENT
 

@@ -19,9 +19,9 @@ from trio_chat.charter import Sanction
 from trio_chat.errors import LinkLost, SetupError
 from trio_chat.history import file, people
 from trio_chat.history.sqlite import open_sqlite
+from trio_chat.hub import Hub
 from trio_chat.messages import Error, Event, Hello, Join, Leave, Ping, Pong, Register, Welcome
 from trio_chat.names import Name
-from trio_chat.rooms import Hub
 from trio_chat.testing import running_server
 
 PASSWORD, ANOTHER = "correct horse", "battery staple"

@@ -16,6 +16,7 @@ from trio_chat.client.link import Link
 from trio_chat.errors import NoSuchName, NoSuchRoom
 from trio_chat.history import Account, Entry, Paired, Place, Registered
 from trio_chat.history.sqlite import SqliteHistory, open_sqlite
+from trio_chat.hub import Hub
 from trio_chat.messages import (
     Ack,
     Called,
@@ -33,7 +34,7 @@ from trio_chat.names import Name
 from trio_chat.outbox import SLOTS
 from trio_chat.pairs import is_pair_name, is_private, make_pair_name, partner
 from trio_chat.reception import ABANDONED_AFTER, Reception
-from trio_chat.rooms import ROOMS_TOLD, Hub, Room
+from trio_chat.rooms import ROOMS_TOLD, Room
 from trio_chat.sequencer import NOTE_WITHIN, Sequencer
 from trio_chat.testing import RunningServer, running_server
 

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_chat.errors import StorageFailed
 from trio_chat.history import Account, Change, Entry, Key, Place, Registered
 from trio_chat.history.memory import MemoryHistory
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import (
     Ack,
     Ban,
@@ -32,7 +33,7 @@ from trio_chat.messages import (
 from trio_chat.names import Name, skeleton
 from trio_chat.outbox import Outbox
 from trio_chat.roles import Access
-from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rooms import Device
 from trio_chat.rules import ROOMS_EACH
 from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, Sequencer, Submission
 from trio_chat.wire import CLIENT

@@ -29,6 +29,7 @@ from trio_chat.history import (
     Titled,
     Went,
 )
+from trio_chat.hub import Hub
 from trio_chat.messages import (
     Ack,
     Appoint,
@@ -55,7 +56,7 @@ from trio_chat.outbox import Outbox
 from trio_chat.pairs import is_pair_name, is_private
 from trio_chat.revisions import Revisions, Target, event_of
 from trio_chat.roles import Access, Role
-from trio_chat.rooms import Device, Follower, Hub, Member, Room
+from trio_chat.rooms import Device, Follower, Member, Room
 from trio_chat.wire import SERVER
 
 

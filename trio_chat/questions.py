@@ -13,6 +13,7 @@ from attrs import frozen
 from trio_chat.errors import BadFields
 from trio_chat.framing import LINE_BYTES
 from trio_chat.history import words
+from trio_chat.hub import Hub
 from trio_chat.messages import (
     AccessName,
     Event,
@@ -31,7 +32,7 @@ from trio_chat.messages import (
 )
 from trio_chat.pairs import partner
 from trio_chat.roles import Access, Role, Verb
-from trio_chat.rooms import Device, Hub, Member, Room
+from trio_chat.rooms import Device, Member, Room
 from trio_chat.veil import unveil, veil
 from trio_chat.wire import CLIENT, SERVER, page_line
 

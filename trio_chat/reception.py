@@ -39,11 +39,12 @@ from trio_chat.history import (
     Revoked,
     Stay,
 )
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import Banish, DeviceInfo, Hello, Join, Register
 from trio_chat.names import Name, parse_name, skeleton
 from trio_chat.pacing import BURST, RATE, Paces
 from trio_chat.quotas import ACCOUNTS, Quota, Quotas
-from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rooms import Device
 from trio_chat.rules import require_line
 from trio_chat.secret import Secret
 from trio_chat.sequencer import Sequencer, Submission

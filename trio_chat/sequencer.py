@@ -30,12 +30,13 @@ from trio_chat.history import (
     Rehashed,
     Revoked,
 )
+from trio_chat.hub import Hub
 from trio_chat.messages import Edit, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.revisions import ABOUT_ANOTHER, edit_of
 from trio_chat.roles import Verb
-from trio_chat.rooms import Device, Hub
+from trio_chat.rooms import Device
 
 INBOX_SUBMISSIONS = 1024
 """The most submissions that wait; a connection has one at a time."""

@@ -15,11 +15,11 @@ from trio_chat.doors.web import House, Network, Web
 from trio_chat.errors import LinkLost, Refused, ServerFull
 from trio_chat.gate import MOST, Gate, Turnstile
 from trio_chat.history import History
+from trio_chat.hub import Hub
 from trio_chat.messages import Goodbye
 from trio_chat.outbox import Outbox
 from trio_chat.pacing import Paces
 from trio_chat.reception import Reception
-from trio_chat.rooms import Hub
 from trio_chat.sequencer import Sequencer
 from trio_chat.session import Arrival, Session, Settings
 from trio_chat.tally import Vitals

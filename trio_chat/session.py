@@ -23,6 +23,7 @@ from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
 from trio_chat.gate import EACH, MOST, Turnstile, origin_of
 from trio_chat.history import HasRead
+from trio_chat.hub import Hub, Proof
 from trio_chat.messages import (
     VERSION,
     Appoint,
@@ -78,7 +79,7 @@ from trio_chat.quotas import (
 )
 from trio_chat.reception import Reception
 from trio_chat.roles import Verb
-from trio_chat.rooms import Device, Hub, Proof
+from trio_chat.rooms import Device
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER
 
