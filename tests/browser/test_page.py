@@ -115,6 +115,31 @@ async def test_what_is_said_in_private_reaches_the_other_one_only(stage: Stage) 
         assert names == 1
 
 
+async def test_what_is_meant_for_one_is_said_to_nobody_else(stage: Stage) -> None:
+    async with stage.page("alice", "bob", "carol") as (alice, bob, carol):
+        await alice.say("to all")
+        await alice.sees("to all")
+        for before, text in ((" ", "first"), ("", "second\nin two lines"), ("\n", "third")):
+            # Also while one answers, and with a line more than a command has elsewhere.
+            await alice.run("composer.writeAbout('reply', chat.open.items.at(-1))")
+            await alice.say(f"{before}/msg bob {text}")
+            await alice.sees(text)
+            await alice.open_room("lobby")
+        await bob.open_room("@alice")
+        await bob.sees("third")
+        await alice.run("composer.writeAbout(null)")
+        await alice.say("to all again")
+        await carol.sees("to all again")
+        assert await carol.texts() == ["to all", "to all again"]
+
+
+async def test_the_way_to_the_field_is_no_way_to_a_room(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run("document.querySelector('.skip').click()")
+        assert await alice.run("document.activeElement.id") == "typed"
+        assert await alice.run("[...chat.rooms.keys()]") == ["lobby"]
+
+
 async def test_edits_reactions_replies_topics_and_search(stage: Stage) -> None:
     async with stage.page("alice", "bob") as (alice, bob):
         await alice.say("the quick brwn fox")

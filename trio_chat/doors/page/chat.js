@@ -68,7 +68,10 @@ function randomId() {
 // ---------------------------------------------------------------- kept
 
 const kept = {
+  spare: new Map(), // what can't be stored lasts as long as the page
+
   get(key, otherwise) {
+    if (this.spare.has(key)) return this.spare.get(key);
     try {
       return JSON.parse(localStorage.getItem(`trio_chat:${key}`)) ?? otherwise;
     } catch {
@@ -78,11 +81,13 @@ const kept = {
   set(key, value) {
     try {
       localStorage.setItem(`trio_chat:${key}`, JSON.stringify(value));
-    } catch {
-      // Forbidden, or full: then it lasts as long as the page.
+      this.spare.delete(key);
+    } catch { // forbidden, or full
+      this.spare.set(key, value);
     }
   },
   drop(key) {
+    this.spare.delete(key);
     try {
       localStorage.removeItem(`trio_chat:${key}`);
     } catch { /* as above */ }
@@ -184,7 +189,8 @@ class Link {
     if (socket !== this.socket) return;
     this.socket = null;
     const [first, most] = BACKOFF;
-    this.retry(Math.min(most, first * 2 ** this.attempts) * (0.5 + Math.random()));
+    const pause = Math.min(most, first * 2 ** this.attempts) * (0.5 + Math.random());
+    this.retryAt = Math.max(this.retryAt, now() + pause); // the server may have named a later time
     this.attempts += 1;
     this.events.closed(code);
   }
@@ -842,7 +848,7 @@ function piece([whole, block, code, link]) {
 }
 
 function linkTo(found) {
-  const address = found.replace(/[.,;:!?)\]}]+$/u, tail => found.includes("(") && tail.startsWith(")") ? ")" : "");
+  const address = found.replace(/(?<![.,;:!?)\]}])[.,;:!?)\]}]+$/u, tail => found.includes("(") && tail.startsWith(")") ? ")" : "");
   if (!URL.canParse(address)) return [found];
   const link = make("a", "", address);
   Object.assign(link, { href: address, target: "_blank", rel: "noopener noreferrer" });
@@ -1419,7 +1425,7 @@ function tell(name, ...text) {
 }
 
 function act(request) {
-  return chat.ask({ ...request, room: chat.open.name }).catch(refusal => show.toast(refusal.message));
+  return chat.ask({ room: chat.open.name, ...request }).catch(refusal => show.toast(refusal.message));
 }
 
 // With a name, and then for how long or why, or both: /ban eve 7d too loud
@@ -1540,8 +1546,9 @@ class Composer {
     const text = $("typed").value.replace(/^\n+|\s+$/g, "");
     const about = this.#about;
     if (!text || !chat.open || !this.#fits(text)) return;
-    if (!about && /^\/(?!\/)/.test(text) && !text.includes("\n")) {
-      this.#command(text);
+    // Whatever stands before it, after it or beside it: what was meant for one is not said to all.
+    if (about?.kind !== "edit" && /^\s*\/(?!\/)/.test(text)) {
+      this.#command(text.trimStart());
     } else if (about?.kind === "edit") {
       this.#edit(chat.open, about.item, text);
     } else {
@@ -1566,7 +1573,7 @@ class Composer {
   }
 
   #command(text) {
-    const [name, ...words] = text.slice(1).split(/\s+/);
+    const [name, ...words] = text.slice(1).split(/ +|(?<=^\S+)\s+/); // the lines of a text stay
     const [takes, , run] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
     const needed = takes?.split(" ").filter(word => word && !word.startsWith("[")).length;
     if (!run) {
@@ -1960,6 +1967,7 @@ class Hands {
   #isAsking = false;
   #searched = null;
   #target = null; // the message that is acted upon
+  #signed = []; // the message that a sign is chosen for, and its room
   #marking = null;
 
   constructor() {
@@ -1992,6 +2000,10 @@ class Hands {
     $("side-open").onclick = () => { $("side").classList.add("open"); $("side-close").focus(); };
     $("side-close").onclick = () => $("side").classList.remove("open");
     $("leave").onclick = () => chat.part(chat.open);
+    document.querySelector(".skip").onclick = click => {
+      click.preventDefault(); // an address with a # is that of a room
+      $("typed").focus();
+    };
     window.addEventListener("hashchange", () => { if (chat.me && roomOfAddress()) go(roomOfAddress()); });
   }
 
@@ -2073,16 +2085,18 @@ class Hands {
   }
 
   #delete(item) {
-    show.toast("Delete this message?", "Delete", () => act({ type: "delete", seq: item.seq }));
+    const room = chat.open.name; // another one may be open when it is confirmed
+    show.toast("Delete this message?", "Delete", () => act({ type: "delete", room, seq: item.seq }));
   }
 
-  #react(item, sign) {
-    const [, names] = chat.open.signsAt(item.seq).find(([one]) => one === sign) ?? [];
-    act({ type: "react", seq: item.seq, sign, off: names?.includes(chat.me) || undefined });
+  #react(item, sign, room = chat.open) {
+    const [, names] = room.signsAt(item.seq).find(([one]) => one === sign) ?? [];
+    const off = names?.includes(chat.me) || undefined;
+    act({ type: "react", room: room.name, seq: item.seq, sign, off });
   }
 
   #chooseSign(item) {
-    this.#target = item;
+    this.#signed = [item, chat.open];
     $("signs").showModal();
   }
 
@@ -2136,7 +2150,7 @@ class Hands {
   #dialogs() {
     $("palette").append(...SIGNS.map(sign => Object.assign(make("button", "", sign), { value: sign })));
     $("signs").addEventListener("close", () => this.#chosen());
-    $("asleep").addEventListener("close", () => { if (chat.identity) chat.enter(chat.identity); });
+    $("asleep").addEventListener("close", () => { if (chat.identity) chat.enter(kept.get("me", chat.identity)); });
     $("asleep").addEventListener("cancel", cancel => cancel.preventDefault());
   }
 
@@ -2144,7 +2158,8 @@ class Hands {
     const other = $("signs").querySelector("input");
     const sign = other.value.trim() || $("signs").returnValue;
     other.value = $("signs").returnValue = "";
-    if (sign && this.#target) this.#react(this.#target, sign);
+    const [item, room] = this.#signed;
+    if (sign && item) this.#react(item, sign, room);
     $("typed").focus();
   }
 
