@@ -87,7 +87,7 @@ HOUR = timedelta(hours=1)
         ("/join vault sesame", Enter("vault", "sesame")),
         ("/ban bob", Govern(Ban("", "bob"))),
         ("/ban @bob 7d", Govern(Ban("", "bob"), timedelta(days=7))),
-        ("/ban bob 7 days", Govern(Ban("", "bob", reason="7 days"))),
+        ("/ban bob too loud", Govern(Ban("", "bob", reason="too loud"))),
         ("/silence bob 1h too  loud", Govern(Mute("", "bob", reason="too  loud"), HOUR)),
         ("/access key", Lock(None)),
         ("/access key open sesame", Lock("open sesame")),
@@ -151,6 +151,12 @@ def test_an_unknown_command_gets_the_nearest_one(typed: str, meant: str) -> None
 )
 def test_wrong_use_says_the_right_one(typed: str) -> None:
     with pytest.raises(WrongUse, match=typed.split(maxsplit=1)[0]):
+        parse_command(typed)
+
+
+@pytest.mark.parametrize("typed", ["/ban bob 1x loud", "/silence bob 7 days", "/banish eve 7"])
+def test_a_mistyped_time_is_not_for_ever(typed: str) -> None:
+    with pytest.raises(WrongUse, match="as in 7d"):
         parse_command(typed)
 
 

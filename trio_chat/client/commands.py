@@ -346,11 +346,16 @@ def _for_a_while(deed: type[Ban | Mute]) -> Callable[..., Command]:
 
 
 def _term(rest: str) -> tuple[timedelta | None, str]:
-    """How long, and why."""
+    """How long, and why. Raises `WrongUse` for what may be a mistyped time: it would be for
+    ever."""
     first, _, reason = rest.partition(" ")
     try:
         return parse_age(first), reason.strip()
-    except ValueError:
+    except ValueError as exc:
+        if first[:1].isdigit():
+            raise WrongUse(
+                f"{first[:12]} is no time: write a number and s, m, h, d or w, as in 7d"
+            ) from exc
         return None, rest
 
 
