@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_chat.client.clean import REPLACED
@@ -279,6 +279,7 @@ WORDS = (
 )
 
 
+@example("\u0301\ufe0faaaa", "aa", 21)  # the sign makes the space before it wide
 @given(WORDS, WORDS, st.integers(20, 130))
 def test_no_line_is_wider_than_the_screen(text: str, by: str, columns: int) -> None:
     view = View("alice", UTC, columns)

@@ -111,7 +111,8 @@ def _belongs(char: str, cluster: str) -> bool:
 
 def _cells_of_cluster(cluster: str) -> int:
     width = sum(map(_cells_of, cluster))
-    return 2 if width == 1 and _VARIANT in cluster else width
+    # It makes what it is drawn onto wide, also if that stands before this text.
+    return width + 1 if width < 2 and _VARIANT in cluster else width
 
 
 @lru_cache(4096)
