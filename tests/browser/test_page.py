@@ -301,6 +301,43 @@ async def test_a_thousand_events_are_scrolled_back_through(stage: Stage) -> None
         await alice.tab.until("document.getElementById('older').innerText.includes('begins')")
 
 
+async def test_what_was_said_comes_where_there_is_nothing_to_scroll(stage: Stage) -> None:
+    """Comings and goings share a line, and a sign has none."""
+    async with stage.server.connect(name="bob") as bob:
+        await bob.join("lobby")
+        first = await bob.say("lobby", "the first")
+        async with stage.server.connect(name="eve") as eve:
+            for _ in range(30):
+                await eve.join("lobby")
+                await eve.leave("lobby")
+        await sign_often(bob, first, 120)
+    async with stage.page("alice") as (alice,):
+        await alice.sees("the first")
+        assert await alice.run("chat.open.first") == 1
+        assert "begins" in await alice.shown("#older")
+
+
+async def test_where_one_reads_stays_when_nothing_to_be_seen_was_earlier(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob:
+        await bob.join("lobby")
+        first = await bob.say("lobby", "the first")
+        await sign_often(bob, first, 200)
+        await say_lines(bob, 100)
+    async with stage.page("alice") as (alice,):
+        await alice.sees("line 99")
+        await alice.tab.until(
+            "(document.getElementById('log').scrollTop = 0, chat.open.says.size === 100)"
+        )
+        await alice.sees("the first")
+        assert not await alice.run("show.isAtEnd")
+
+
+async def sign_often(chat: Chat, seq: int, count: int) -> None:
+    """Put a sign beside a text and take it away, until so much has happened."""
+    for number in range(count):
+        await chat.react("lobby", seq, "👍", off=number % 2 == 1)
+
+
 async def test_what_was_earlier_does_not_change_what_is_so_now(stage: Stage) -> None:
     async with stage.server.connect(name="bob") as bob:
         await bob.join("lobby")

@@ -783,6 +783,7 @@ class Tabs {
 
 const TOGETHER = 5 * 60; // seconds in which what one person says stands under one head
 const NEAR_END = 80; // pixels from the end at which one reads on with what comes
+const NEAR_TOP = 400; // pixels from the top at which what was earlier is asked for
 
 const $ = id => document.getElementById(id);
 
@@ -1029,6 +1030,7 @@ class Show {
   refreshed() {
     this.about(chat.open);
     this.#older();
+    hands.fill();
     hands.mark();
   }
 
@@ -1138,7 +1140,7 @@ class Show {
     if (anchor) {
       this.#joinAt(items.at(-1), after);
       log.scrollTop += anchor.getBoundingClientRect().top - top;
-    } else {
+    } else if (items.length) {
       this.toEnd();
     }
     this.#older();
@@ -1257,6 +1259,7 @@ class Show {
     const log = $("log");
     log.scrollTop = log.scrollHeight;
     this.#top = log.scrollTop;
+    hands.fill();
   }
 
   scrolled() {
@@ -2012,7 +2015,7 @@ class Hands {
   #log() {
     $("log").addEventListener("scroll", () => {
       show.scrolled();
-      if ($("log").scrollTop < 400) this.older();
+      this.fill();
     }, { passive: true });
     $("down").onclick = () => show.toEnd();
     $("log").addEventListener("click", click => this.#clicked(click.target));
@@ -2025,6 +2028,12 @@ class Hands {
     });
   }
 
+  // What was earlier comes before one is at the top; also where too little is shown for a
+  // scroll, which is so as long as there is but what has no line of its own.
+  fill() {
+    if (chat.open?.first && $("log").scrollTop < NEAR_TOP) this.older();
+  }
+
   async older() {
     const room = chat.open;
     if (!room?.hasOlder || this.#isAsking || !room.isIn || !chat.isConnected || room.first === 1) return;
@@ -2033,10 +2042,11 @@ class Hands {
       const items = await chat.older(room);
       if (chat.open === room) show.older(items);
     } catch {
-      // There is none now; who scrolls on asks again.
+      return; // there is none now; who scrolls on asks again
     } finally {
       this.#isAsking = false;
     }
+    this.fill();
   }
 
   #clicked(target) {
