@@ -258,6 +258,45 @@ async def test_what_is_pending_survives_a_reload(stage: Stage, tmp_path: Path) -
             assert json.loads(await tab.run("localStorage['trio_chat:pending:alice']")) == []
 
 
+async def test_a_refusal_that_passes_costs_no_room_and_no_text(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        for room in ("garden", "kitchen"):
+            await alice.open_room(room)
+            await alice.is_in(room)
+        await alice.run(BUSY)
+        await alice.tab.until("chat.rooms.get('garden')?.isIn")
+        rooms = json.loads(await alice.run("localStorage['trio_chat:rooms:alice']"))
+        assert sorted(rooms) == ["garden", "kitchen", "lobby"], "they stay, until they are left"
+        await alice.open_room("lobby")
+        await alice.say("said too early")
+        await alice.tab.until("refusals.includes('not_in_room')")
+        await alice.run("isBusy = false")
+        await alice.sees("said too early")
+        assert await alice.shown("#waiting") == ""
+        await alice.tab.until("chat.rooms.get('kitchen').isIn")
+        await alice.say("/leave")
+        await alice.tab.until("!chat.rooms.has('lobby')")
+        rooms = json.loads(await alice.run("localStorage['trio_chat:rooms:alice']"))
+        assert sorted(rooms) == ["garden", "kitchen"]
+
+
+BUSY = """(() => {
+  window.isBusy = true;
+  window.refusals = [];
+  const send = chat.link.send.bind(chat.link), heard = chat.heard.bind(chat);
+  const busy = {type: "error", code: "busy", text: "the server is busy", retry: 0.1};
+  chat.link.send = message => {
+    if (!isBusy || message.type !== "join" || message.room === "garden") return send(message);
+    setTimeout(() => chat.heard({...busy, id: message.id}));
+    return true;
+  };
+  chat.heard = message => { if (message.code) refusals.push(message.code); heard(message); };
+  chat.end();
+  comeBack(kept.get("me", null));
+})()"""
+"""Comes back, as after a reload, to a server that lets nobody in but to the garden."""
+
+
 @asynccontextmanager
 async def serving(port: int, data: Path) -> AsyncIterator[trio.Process]:
     process = await trio.lowlevel.open_process(

@@ -221,6 +221,7 @@ class Room {
     this.calls = 0;
     this.newAfter = null; // where the line "new" stands
     this.isIn = false;
+    this.isWanted = false; // by the person: to be in it, also after the next visit
   }
 
   get isPrivate() {
@@ -281,7 +282,7 @@ class Room {
 
   // Who is not here any more may come back to another history.
   forget() {
-    Object.assign(this, new Room(this.name, null), { other: this.other, isIn: this.isIn, topic: this.topic });
+    Object.assign(this, new Room(this.name, null), { other: this.other, isIn: this.isIn, isWanted: this.isWanted, topic: this.topic });
   }
 
   #apply(event, items) {
@@ -403,7 +404,8 @@ function partner(name, me) {
 // By this one knows one's devices from each other.
 const PROGRAM = `the page, ${nameIn(navigator.userAgent, BROWSERS)} on ${nameIn(navigator.userAgent, SYSTEMS)}`;
 
-const LASTING = new Set(["storage_failed", "storage_full", "busy", "try_later"]); // worth another try
+const PASSING = new Set(["storage_failed", "storage_full", "busy", "try_later"]); // worth another try
+const AGAIN_AFTER = 5; // seconds, where the server names none
 
 class Chat {
   me = null;
@@ -418,6 +420,7 @@ class Chat {
   words = kept.get("words", []); // that call, besides one's name
   link = new Link(this);
   #calls = new Map(); // id → what is done with the answers
+  #early = new Set(); // what was said in a room before one was in it, and is sent then
   #count = 0;
 
   enter(identity) {
@@ -497,7 +500,7 @@ class Chat {
       const replies = [];
       this.#calls.set(id, reply => {
         if (reply === null) reject(new Error("the connection was lost; try again"));
-        else if (reply.type === "error") reject(Object.assign(new Error(oneLine(reply.text)), { code: reply.code }));
+        else if (reply.type === "error") reject(Object.assign(new Error(oneLine(reply.text)), { code: reply.code, retry: reply.retry }));
         else replies.push(reply);
         if (reply?.more && reply.type !== "page") return false;
         resolve(replies);
@@ -556,7 +559,7 @@ class Chat {
   }
 
   #putOut(room) {
-    room.isIn = false;
+    room.isIn = room.isWanted = false;
     this.#remember();
     show.toast(`You were put out of ${room.title}.`);
   }
@@ -602,7 +605,7 @@ class Chat {
     if (room.isPrivate) {
       if (!room.isIn) this.join(room.name, true);
     } else {
-      this.rooms.delete(room.name);
+      if (!room.isWanted) this.rooms.delete(room.name);
       show.invited(called);
     }
   }
@@ -619,8 +622,13 @@ class Chat {
     if (error.id === "hello" || (!this.isConnected && !error.id)) this.#turnedAway(error);
     const saying = this.pending.find(one => one.id === error.id);
     if (!saying) return;
-    if (LASTING.has(error.code)) {
-      setTimeout(() => this.#send(saying), (error.retry ?? 5) * 1000);
+    const room = this.rooms.get(saying.room);
+    if (error.code === "not_in_room" && room?.isWanted && !room.isIn) {
+      this.#early.add(saying);
+      return;
+    }
+    if (PASSING.has(error.code)) {
+      setTimeout(() => this.#send(saying), (error.retry ?? AGAIN_AFTER) * 1000);
       return;
     }
     saying.why = oneLine(error.text);
@@ -664,11 +672,14 @@ class Chat {
   async join(name, isKnown, key) {
     const room = this.room(name);
     if (!isKnown && !room.read) room.read = Infinity; // whoever is new has nothing to catch up
+    room.isWanted = true;
+    this.#remember(); // before one is in: the connection may be lost first
     try {
       const [ack] = await this.ask({ type: "join", room: room.name, key, after: room.last || undefined });
       this.#joined(room, ack.seq);
     } catch (refusal) {
       if (!refusal.code) return null; // the connection is lost: it is resumed with the next one
+      if (PASSING.has(refusal.code)) return this.#joinLater(room, isKnown, key, refusal);
       if (refusal.code !== "already_in_room") return this.#notLetIn(room, refusal);
       this.#joined(room, room.last);
     }
@@ -679,9 +690,19 @@ class Chat {
     room.isIn = true;
     if (room.read === Infinity) room.read = head;
     this.#remember();
+    for (const saying of this.pending) if (saying.room === room.name && this.#early.delete(saying)) this.#send(saying);
     this.askWho(room);
     show.lists();
     if (this.open === room) show.refreshed();
+  }
+
+  #joinLater(room, isKnown, key, { message, retry = AGAIN_AFTER }) {
+    room.isIn = false; // it may have been, over the connection before
+    show.toast(`${room.title}: ${message}. Trying again …`);
+    setTimeout(() => {
+      if (this.rooms.get(room.name) === room && !room.isIn) this.join(room.name, isKnown, key);
+    }, retry * 1000);
+    return null;
   }
 
   #notLetIn(room, refusal) {
@@ -700,7 +721,7 @@ class Chat {
   }
 
   #remember() {
-    const names = [...this.rooms.values()].filter(room => room.isIn && !room.isPrivate).map(room => room.name);
+    const names = [...this.rooms.values()].filter(room => room.isWanted && !room.isPrivate).map(room => room.name);
     kept.set(`rooms:${this.me}`, names);
   }
 
