@@ -115,6 +115,30 @@ async def test_what_is_said_in_private_reaches_the_other_one_only(stage: Stage) 
         assert names == 1
 
 
+async def test_who_types_on_loses_nothing_when_a_private_room_is_born(stage: Stage) -> None:
+    """All before the answer can come; and also where another room is open by then."""
+    async with (
+        stage.server.connect(name="bob"),
+        stage.server.connect(name="carol"),
+        stage.page("alice") as (alice,),
+    ):
+        await alice.run(f"go('@bob').then(() => {{ {SENT_AND_TYPED_ON} }})")
+        await alice.tab.until("chat.open.name.startsWith('@alice,bob:') && chat.open.isIn")
+        await alice.tab.type("re")
+        await alice.tab.press("Enter")
+        await alice.sees("and more")
+        await alice.run(f"go('@carol').then(() => {{ {SENT_AND_TYPED_ON} go('lobby'); }})")
+        await alice.tab.until("!chat.rooms.has('@carol') && chat.open.name === 'lobby'")
+        await alice.open_room("@carol")
+        await alice.sees("hi")
+        assert await alice.run("document.getElementById('typed').value") == "and mo"
+        drafts = json.loads(await alice.run("localStorage['trio_chat:drafts:alice']"))
+        assert list(drafts.values()) == ["and mo"]
+
+
+SENT_AND_TYPED_ON = "composer.put('hi'); $('send').click(); composer.put('and mo');"
+
+
 async def test_what_is_meant_for_one_is_said_to_nobody_else(stage: Stage) -> None:
     async with stage.page("alice", "bob", "carol") as (alice, bob, carol):
         await alice.say("to all")

@@ -596,7 +596,8 @@ class Chat {
     const room = this.room(full);
     if (draft) this.rooms.delete(short);
     if (!room.isIn) this.join(full, true);
-    if (this.open === draft) show.room(room);
+    composer.rename(short, full);
+    if (this.open === draft) show.renamed(room);
     this.#remember();
   }
 
@@ -1030,6 +1031,17 @@ class Show {
   room(room) {
     composer.keep();
     hands.markNow();
+    this.#open(room);
+    composer.take();
+  }
+
+  // The room that is open under its full name: what is being typed stays as it is.
+  renamed(room) {
+    this.#open(room);
+    composer.keep();
+  }
+
+  #open(room) {
     chat.open = room;
     if (room) {
       room.newAfter = room.unread ? room.read : null;
@@ -1042,7 +1054,6 @@ class Show {
     this.pending();
     this.lists();
     this.toEnd();
-    composer.take();
     hands.mark();
     if (room && !$("members").hidden) chat.askWho(room);
     $("side").classList.remove("open");
@@ -1644,6 +1655,15 @@ class Composer {
     const drafts = kept.get(`drafts:${chat.me}`, {});
     const text = $("typed").value;
     text && !SECRET.test(text) ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
+    kept.set(`drafts:${chat.me}`, drafts);
+  }
+
+  // A room has got its full name.
+  rename(short, full) {
+    const drafts = kept.get(`drafts:${chat.me}`, {});
+    if (!drafts[short]) return;
+    drafts[full] = drafts[short];
+    delete drafts[short];
     kept.set(`drafts:${chat.me}`, drafts);
   }
 
