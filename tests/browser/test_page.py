@@ -265,6 +265,33 @@ async def test_a_server_that_is_killed_loses_and_doubles_nothing(
             assert "reconnecting" not in await alice.shown("#state")
 
 
+async def test_a_server_with_another_history_leaves_nothing_of_the_old_one(
+    stage: Stage, tmp_path: Path
+) -> None:
+    port = free_port(25_678)
+    async with stage.browser.tab() as tab:
+        alice = Page(tab)
+        async with serving(port, tmp_path / "one") as process:
+            await alice.enter(f"http://127.0.0.1:{port}/", "alice")
+            await alice.say("of the old one")
+            await alice.sees("of the old one")
+            await alice.run("chat.open.says.values().next().value.node.focus()")
+            await tab.press("Delete")
+            await tab.until("$('toast').innerText.includes('Delete')")
+            process.kill()
+            await tab.until("!document.getElementById('offline').hidden")
+        await alice.run("$('typed').focus()")
+        await tab.type("half a sent")
+        async with serving(port, tmp_path / "other"):
+            await tab.until("chat.isConnected && chat.open.isIn && chat.open.last === 1")
+            assert await alice.texts() == []
+            assert await alice.shown("#toast") == ""
+            await tab.type("ence")
+            await tab.press("Enter")
+            await alice.sees("half a sentence")
+            assert await alice.texts() == ["half a sentence"]
+
+
 async def test_what_is_pending_survives_a_reload(stage: Stage, tmp_path: Path) -> None:
     port = free_port(24_567)
     async with stage.browser.tab() as tab:

@@ -525,7 +525,7 @@ class Chat {
     tabs.tell();
     if (isNewHistory) for (const room of this.rooms.values()) room.forget();
     this.#resume(welcome.rooms ?? []);
-    show.entered();
+    show.entered(isNewHistory);
   }
 
   #resume(states) {
@@ -927,7 +927,7 @@ class Show {
     $("enter").querySelector("button").disabled = isWaiting;
   }
 
-  entered() {
+  entered(isNewHistory) {
     $("door").hidden = true;
     $("app").hidden = false;
     $("my-name").textContent = chat.me;
@@ -936,7 +936,15 @@ class Show {
     kept.set("name", chat.me);
     this.state();
     if (!chat.open) this.room(this.#firstRoom());
+    else if (isNewHistory) this.#anew();
     else this.pending();
+  }
+
+  // Its numbers mean other messages than what was shown, or was about to be done to it.
+  #anew() {
+    this.toast("");
+    $("signs").close();
+    this.room(chat.open);
   }
 
   #firstRoom() {
