@@ -422,6 +422,37 @@ async def test_where_one_reads_stays_when_nothing_to_be_seen_was_earlier(stage: 
         assert not await alice.run("show.isAtEnd")
 
 
+async def test_what_is_found_is_gone_to_whatever_comes_meanwhile(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob:
+        await bob.join("lobby")
+        await say_lines(bob, 500)
+        await bob.join("garden")
+        for text in lines(80):
+            await bob.say("garden", text)
+        async with stage.page("alice") as (alice,):
+            # A page of history is under way already.
+            await alice.run("(hands.older(), jump(chat.open, 2))")
+            await alice.tab.until("document.activeElement.dataset.seq === '2'")
+            # The newest events are.
+            await alice.run("chat.join('garden', false).then(room => jump(room, 3))")
+            await alice.tab.until("document.activeElement.dataset.seq === '3'")
+            assert await alice.texts() == lines(80)
+            assert len(await alice.run("chat.open.items.map(item => item.seq)")) == 82
+
+
+async def test_a_page_of_history_for_what_was_let_go_of_meanwhile_makes_no_hole(
+    stage: Stage,
+) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.join("lobby")
+        await say_lines(bob, 1200)
+        await alice.sees("line 1199")
+        await alice.run("chat.open.first = 150")  # as if it were the oldest that is here
+        await alice.run("(hands.older(), show.trim(chat.open))")
+        await alice.tab.until(AT_THE_BEGINNING)
+        assert await alice.texts() == lines(1200)
+
+
 async def sign_often(chat: Chat, seq: int, count: int) -> None:
     """Put a sign beside a text and take it away, until so much has happened."""
     for number in range(count):

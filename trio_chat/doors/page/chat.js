@@ -735,9 +735,12 @@ class Chat {
     show.about(room);
   }
 
+  // What came before all that is here, unless that has changed meanwhile: a page that does
+  // not go before it would show a message twice, or none.
   async older(room) {
+    const { first } = room;
     const [page] = await this.ask({ type: "history", room: room.name, before: room.first || undefined, limit: PAGE });
-    return room.takeOlder(page);
+    return room.first === first ? room.takeOlder(page) : [];
   }
 
   mark(room) {
@@ -2016,7 +2019,7 @@ class Account {
 // ------------------------------------------------ all the rest
 
 class Hands {
-  #isAsking = false;
+  #asked = null; // the page of history that is on its way
   #searched = null;
   #target = null; // the message that is acted upon
   #signed = []; // the message that a sign is chosen for, and its room
@@ -2083,17 +2086,22 @@ class Hands {
     if (chat.open?.first && $("log").scrollTop < NEAR_TOP) this.older();
   }
 
+  // One page at a time: whoever else wants one waits for that.
   async older() {
     const room = chat.open;
-    if (!room?.hasOlder || this.#isAsking || !room.isIn || !chat.isConnected || room.first === 1) return;
-    this.#isAsking = true;
+    if (!room?.hasOlder || !room.isIn || !chat.isConnected || room.first === 1) return;
+    this.#asked ??= this.#askOlder(room);
+    await this.#asked;
+  }
+
+  async #askOlder(room) {
     try {
       const items = await chat.older(room);
       if (chat.open === room) show.older(items);
     } catch {
       return; // there is none now; who scrolls on asks again
     } finally {
-      this.#isAsking = false;
+      this.#asked = null;
     }
     this.fill();
   }
