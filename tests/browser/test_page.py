@@ -331,6 +331,28 @@ async def test_a_refusal_that_passes_costs_no_room_and_no_text(stage: Stage) -> 
         assert sorted(rooms) == ["garden", "kitchen"]
 
 
+async def test_what_waits_for_a_busy_server_is_not_overtaken(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run(BUSY_ONCE)
+        await alice.say("first")
+        await alice.tab.until("$('waiting').innerText.includes('the server is busy')")
+        await alice.say("second")
+        await alice.sees("second")
+        assert await alice.texts() == ["first", "second"]
+
+
+BUSY_ONCE = """(() => {
+  const { send } = chat.link;
+  chat.link.send = message => {
+    if (message.type !== "say") return send.call(chat.link, message);
+    chat.link.send = send;
+    const busy = {type: "error", code: "busy", text: "the server is busy", retry: 1};
+    setTimeout(() => chat.heard({...busy, id: message.id}));
+    return true;
+  };
+})()"""
+
+
 BUSY = """(() => {
   window.isBusy = true;
   window.refusals = [];
@@ -748,9 +770,10 @@ async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
         await alice.run("chat.open.name = 'nowhere'")
         await alice.say("into a room that is not there")
         await alice.tab.until("!!document.querySelector('#waiting .refused')")
+        await alice.tab.type("typed meanwhile")
         await alice.tab.click("#waiting [data-fate=back]")
         typed = await alice.run("document.getElementById('typed').value")
-        assert typed == "into a room that is not there"
+        assert typed == "into a room that is not there\ntyped meanwhile"
 
 
 async def test_what_can_not_be_done_without_a_connection_is_not_lost(stage: Stage) -> None:

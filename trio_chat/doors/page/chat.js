@@ -414,13 +414,14 @@ class Chat {
   limits = { text: 16384, line: 65536 };
   rooms = new Map();
   open = null; // the room that is shown
-  pending = []; // what was said and is not acked: id, room, text, reply_to, why it was refused
+  pending = []; // what was said and is not acked: id, room, text, reply_to, why it is refused or delayed
   isConnected = false;
   trouble = ""; // why the server lets nobody in just now
   words = kept.get("words", []); // that call, besides one's name
   link = new Link(this);
   #calls = new Map(); // id → what is done with the answers
-  #early = new Set(); // what was said in a room before one was in it, and is sent then
+  #early = new Set(); // the rooms in which something was said before one was in
+  #later = null; // the timer for all that is pending
   #count = 0;
 
   enter(identity) {
@@ -537,7 +538,7 @@ class Chat {
       const isQuiet = room.isPrivate && !room.last && state && state.head <= room.read;
       if (!isQuiet) this.join(name, state !== null);
     }
-    for (const saying of this.pending) this.#send(saying);
+    this.#sendAll();
   }
 
   // The rooms that one is to be in: those of the last visit, and that of the address.
@@ -624,15 +625,11 @@ class Chat {
     const saying = this.pending.find(one => one.id === error.id);
     if (!saying) return;
     const room = this.rooms.get(saying.room);
-    if (error.code === "not_in_room" && room?.isWanted && !room.isIn) {
-      this.#early.add(saying);
-      return;
-    }
-    if (PASSING.has(error.code)) {
-      setTimeout(() => this.#send(saying), (error.retry ?? AGAIN_AFTER) * 1000);
-      return;
-    }
-    saying.why = oneLine(error.text);
+    const isEarly = error.code === "not_in_room" && room?.isWanted && !room.isIn;
+    const isPassing = PASSING.has(error.code);
+    if (isEarly) this.#early.add(room);
+    if (isPassing) this.#sendLater(error.retry);
+    saying[isEarly || isPassing ? "delay" : "why"] = oneLine(error.text);
     this.#keepPending();
     show.pending();
   }
@@ -691,7 +688,7 @@ class Chat {
     room.isIn = true;
     if (room.read === Infinity) room.read = head;
     this.#remember();
-    for (const saying of this.pending) if (saying.room === room.name && this.#early.delete(saying)) this.#send(saying);
+    if (this.#early.delete(room)) this.#sendAll();
     this.askWho(room);
     show.lists();
     if (this.open === room) show.refreshed();
@@ -709,6 +706,7 @@ class Chat {
   #notLetIn(room, refusal) {
     this.rooms.delete(room.name);
     this.#remember();
+    if (this.#early.delete(room)) this.#sendAll(); // it is refused then
     show.toast(refusal.message);
     show.left(room);
     return null;
@@ -761,8 +759,23 @@ class Chat {
     show.pending();
   }
 
+  // All together, and nothing before: what was said later would come first.
+  #sendLater(retry = AGAIN_AFTER) {
+    this.#later ??= setTimeout(() => this.#sendAll(), retry * 1000);
+  }
+
+  #sendAll() {
+    clearTimeout(this.#later);
+    this.#later = null;
+    for (const saying of this.pending) {
+      delete saying.delay;
+      this.#send(saying);
+    }
+    show.pending();
+  }
+
   #send({ id, room, text, reply_to, why }) {
-    if (why || !this.isConnected || !this.pending.some(one => one.id === id)) return;
+    if (why || this.#later || !this.isConnected || !this.pending.some(one => one.id === id)) return;
     this.link.send({ type: "say", room, text, id, reply_to });
   }
 
@@ -1275,7 +1288,7 @@ class Show {
     const node = this.#node(chat.open, { ...item, seq: undefined });
     delete node.dataset.seq;
     node.classList.toggle("refused", Boolean(saying.why));
-    const fate = make("p", "fate", saying.why ? `Not sent: ${saying.why}` : "sending …");
+    const fate = make("p", "fate", saying.why ? `Not sent: ${saying.why}` : saying.delay ? `Not sent yet: ${saying.delay}` : "sending …");
     if (saying.why) fate.append(this.#fateButton("Try again", "again", saying.id), this.#fateButton("Take back", "back", saying.id));
     node.querySelector(".content").append(fate);
     return node;
@@ -1544,6 +1557,10 @@ class Composer {
     return this.#about !== null;
   }
 
+  get isEditing() {
+    return this.#about?.kind === "edit";
+  }
+
   #key(press) {
     if (press.isComposing || this.#completions.take(press)) return;
     const isEmpty = $("typed").value === "";
@@ -1561,7 +1578,7 @@ class Composer {
   }
 
   writeAbout(kind, item = null) {
-    const wasEdit = this.#about?.kind === "edit";
+    const wasEdit = this.isEditing;
     this.#tellAbout(kind ? { kind, item } : null);
     if (kind === "edit") this.put(item.text);
     else if (wasEdit) this.#restore();
@@ -1582,6 +1599,12 @@ class Composer {
     $("typed").focus();
   }
 
+  // It goes before what is typed by now.
+  putBack(text) {
+    const typed = $("typed").value;
+    this.put(typed ? `${text}\n${typed}` : text);
+  }
+
   #changed() {
     this.#grow();
     this.keep();
@@ -1593,9 +1616,9 @@ class Composer {
     const about = this.#about;
     if (!text || !chat.open || !this.#fits(text)) return;
     // Whatever stands before it, after it or beside it: what was meant for one is not said to all.
-    if (about?.kind !== "edit" && /^\s*\/(?!\/)/.test(text)) {
+    if (!this.isEditing && /^\s*\/(?!\/)/.test(text)) {
       this.#command(text.trimStart());
-    } else if (about?.kind === "edit") {
+    } else if (this.isEditing) {
       this.#edit(chat.open, about.item, text);
     } else {
       this.#tellAbout(null);
@@ -1662,7 +1685,7 @@ class Composer {
   // What is half typed, for after a reload. Not a command: it may have a key in it or, by a
   // slip of the finger, a password.
   keep() {
-    if (!chat.open || !chat.me || this.#about?.kind === "edit") return;
+    if (!chat.open || !chat.me || this.isEditing) return;
     const drafts = kept.get(`drafts:${chat.me}`, {});
     const text = $("typed").value;
     text && !SECRET.test(text) ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
@@ -2118,8 +2141,10 @@ class Hands {
 
   #takeBack(id) {
     const saying = chat.pending.find(one => one.id === id);
-    chat.settle(id);
-    if (!$("typed").value) composer.put(saying.text);
+    if (!composer.isEditing) {
+      chat.settle(id);
+      composer.putBack(saying.text);
+    } else show.toast("Finish what you edit first.");
   }
 
   #itemAt(target) {
