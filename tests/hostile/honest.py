@@ -33,7 +33,11 @@ async def dial(port: int, *, is_secure: bool = False) -> trio.abc.HalfCloseableS
     if not is_secure:
         return stream
     secured = TlsStream.for_client(stream, believing(), HOST)
-    await secured.handshake()
+    try:
+        await secured.handshake()
+    except BaseException:  # it is cancelled at the end of what is measured
+        await trio.aclose_forcefully(stream)
+        raise
     return secured
 
 

@@ -55,6 +55,11 @@ class Base:
         """Without some of the counts."""
         return Base(self.files, {k: n for k, n in self.counts.items() if k not in some})
 
+    def is_within(self, other: "Base") -> bool:
+        """Is there of nothing more than in the other one?"""
+        pairs = [(self.counts[what], other.counts[what]) for what in self.counts]
+        return all(n <= most for n, most in [(self.files, other.files), *pairs])
+
     def __str__(self) -> str:
         return ", ".join(
             f"{n} {what}" for what, n in {"files": self.files, **self.counts}.items()
@@ -200,9 +205,10 @@ class Stage:
         return now
 
     async def back_to(self, base: Base, but: Sequence[str] = ()) -> float:
-        """Wait until it is as before, `but` for some counts; seconds that it took."""
+        """Wait until there is no more of anything than before, `but` for some counts; seconds
+        that it took."""
         began, base = trio.current_time(), base.without(but)
-        while (now := (await self.look()).without(but)) != base:
+        while not (now := (await self.look()).without(but)).is_within(base):
             if trio.current_time() - began > SETTLE_WITHIN:
                 self.figures.append(exactly("what is left over", now, base))
                 return trio.current_time() - began
