@@ -208,20 +208,21 @@ link = "trio-chat://far.example:1/tea"
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("connect", ("al", "home.example:8765", "lobby")),
-        ("connect bob", ("bob", "home.example:8765", "lobby")),
+        ("connect", ("al", "trio-chat://home.example:8765", "lobby")),
+        ("connect bob", ("bob", "trio-chat://home.example:8765", "lobby")),
         ("connect --server work", ("alice", "[::1]:9000", "garden")),
         ("connect bob --server work --room tea", ("bob", "[::1]:9000", "tea")),
-        ("connect bob --server bare", ("bob", "bare.example:8765", "lobby")),
-        ("connect bob --server other:1", ("bob", "other:1", "lobby")),
+        ("connect bob --server bare", ("bob", "trio-chat://bare.example:8765", "lobby")),
+        ("connect bob --server other:1", ("bob", "trio-chat://other:1", "lobby")),
+        ("connect bob --server plain://other:1", ("bob", "plain://other:1", "lobby")),
         ("say ops --server work", ("alice", "[::1]:9000", "ops")),
-        ("say ops", ("al", "home.example:8765", "ops")),
+        ("say ops", ("al", "trio-chat://home.example:8765", "ops")),
         ("tail --server far", (None, "trio-chat://far.example:1/tea", "tea")),
         ("tail --server trio-chat://a/tea", (None, "trio-chat://a:8765/tea", "tea")),
         ("connect bob --server trio-chat://a/tea", ("bob", "trio-chat://a:8765/tea", "tea")),
         ("connect bob --server trio-chat://a", ("bob", "trio-chat://a:8765", "lobby")),
         ("tail --server work", (None, "[::1]:9000", "garden")),
-        ("tail ops --name bob", ("bob", "home.example:8765", "ops")),
+        ("tail ops --name bob", ("bob", "trio-chat://home.example:8765", "ops")),
         ("search soup --server work", (None, "[::1]:9000", None)),
     ],
 )
@@ -240,7 +241,7 @@ def test_the_environment_and_the_table_of_a_command_come_before(
     monkeypatch.setenv("TRIO_CHAT_SERVER", "bare")
     monkeypatch.setenv("TRIO_CHAT_NAME", "eve")
     monkeypatch.setenv("TRIO_CHAT_ROOM", "attic")
-    assert meaning("connect") == ("eve", "bare.example:8765", "attic")
+    assert meaning("connect") == ("eve", "trio-chat://bare.example:8765", "attic")
     assert meaning("connect --server work") == ("eve", "[::1]:9000", "attic")
 
 
@@ -398,10 +399,16 @@ PIN = "Zm9y-ZXZl_GZvcmV2ZXJmb3JldmVyZm9yZXZlcmZvcm"
             Address("a", is_secure=True, pin=PIN, room="b\u00fcro"),
         ),
         ("localhost", Address("localhost", 8765)),
-        ("chat.example.org:1", Address("chat.example.org", 1)),
+        ("127.0.0.2:7", Address("127.0.0.2", 7)),
+        ("chat.example.org:1", Address("chat.example.org", 1, is_secure=True)),
+        ("localhost.example.org", Address("localhost.example.org", is_secure=True)),
+        ("10.0.0.5", Address("10.0.0.5", is_secure=True)),
+        ("[fd00::1]:9", Address("fd00::1", 9, is_secure=True)),
+        ("plain://10.0.0.5:9", Address("10.0.0.5", 9)),
+        ("plain://[::1]", Address("::1", 8765)),
         ("[::1]", Address("::1", 8765)),
         ("[::1]:65535", Address("::1", 65535)),
-        ("bücher.example:80", Address("bücher.example", 80)),
+        ("bücher.example:80", Address("bücher.example", 80, is_secure=True)),
     ],
 )
 def test_an_address_is_read(text: str, address: Address) -> None:

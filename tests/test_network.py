@@ -183,8 +183,26 @@ async def test_nobody_is_served_in_plain_text_by_accident(
         assert "--insecure" in only_line(err)
     async with served(there, "--tls", "--data", str(tmp_path)) as server:
         status, _, err = await here.chat("rooms", "--server", f"{SERVER}:{server.port}")
+        assert status == 2
+        assert "nobody vouches" in only_line(err)
+        plain = f"plain://{SERVER}:{server.port}"
+        status, _, err = await here.chat("rooms", "--server", plain)
         assert status == 1
         assert "takes the link" in only_line(err)
+
+
+async def test_nobody_says_a_word_in_plain_text_by_accident(
+    machines: tuple[Machine, Machine],
+) -> None:
+    there, here = machines
+    async with served(there, "--insecure") as server:
+        status, _, err = await here.chat("rooms", "--server", f"{SERVER}:{server.port}")
+        assert status == 3
+        assert "does not speak TLS" in only_line(err)
+        assert "plain://" in err
+        plain = f"plain://{SERVER}:{server.port}"
+        status, _, err = await here.chat("rooms", "--server", plain)
+        assert (status, err) == (0, "")
 
 
 # ---------------------------------------------------------------- who is counted

@@ -242,6 +242,7 @@ async def test_a_disk_that_is_full_is_waited_for_and_then_status_1(
 
     tried: list[None] = []
     monkeypatch.setattr(MemoryHistory, "append", append)
+    monkeypatch.setattr(programs, "PAUSE_FROM", 0.01)
     monkeypatch.setattr(programs, "PAUSE_TO", 0.1)
     monkeypatch.setattr(programs.Speech, "_give", counting(programs.Speech._give, tried))  # noqa: SLF001
     assert await say(ops, "hi", "--wait", "1") == 1

@@ -91,7 +91,7 @@ def test_the_settings_are_settings(tmp_path: Path) -> None:
     path.write_text(text)
     *_, servers = config.sources(path, [])
     assert servers.servers["default"].room == "garden"
-    assert str(servers.servers["work"].address) == "10.0.0.5:9000"
+    assert str(servers.servers["work"].address) == "plain://10.0.0.5:9000"
 
 
 def test_the_bot_has_ten_lines() -> None:

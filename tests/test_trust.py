@@ -110,6 +110,20 @@ async def test_no_plain_text_is_spoken_by_who_wants_tls() -> None:
                     raise AssertionError
 
 
+async def test_beyond_this_machine_no_plain_text_is_spoken_if_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_server() as plain:
+        # There is no other machine here, so this one is taken for one.
+        monkeypatch.setattr("trio_chat.client.chat.is_here", lambda _: False)
+        with pytest.raises(LinkLost, match="does not speak TLS"):
+            async with trio_chat.connect(plain.host, plain.port, name="alice"):
+                raise AssertionError
+        where = f"plain://{plain.host}:{plain.port}"
+        async with trio_chat.connect(where, name="alice") as chat:
+            await chat.join("lobby")
+
+
 async def test_who_hangs_up_before_it_has_said_who_it_is() -> None:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)

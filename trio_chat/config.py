@@ -14,7 +14,15 @@ from cyclopts import ArgumentCollection, Parameter, Token
 from cyclopts.config import Dict, Env
 
 from trio_chat.ages import Age, parse_age
-from trio_chat.client.address import DEFAULT_PORT, SCHEME, Address, parse_address, parse_host
+from trio_chat.client.address import (
+    DEFAULT_PORT,
+    PLAIN,
+    SCHEME,
+    Address,
+    address_of,
+    parse_address,
+    parse_host,
+)
 from trio_chat.errors import BadName, SetupError
 from trio_chat.names import parse_name
 
@@ -224,13 +232,15 @@ def _address_of(fields: dict[str, Any]) -> Address:
         raise ValueError("there has to be a host, or a link")
     if "link" in fields:
         address = parse_address(fields["link"])
-        if "port" in fields or not address.is_secure:
-            raise ValueError(f"a link is {SCHEME}HOST:PORT/ROOM#PIN, with its own port")
+        if "port" in fields or not fields["link"].startswith((SCHEME, PLAIN)):
+            raise ValueError(
+                f"a link is {SCHEME}HOST:PORT/ROOM#PIN, with its own port, or {PLAIN}HOST:PORT"
+            )
         return address
     port = fields.get("port", DEFAULT_PORT)
     if not 0 < port < 2**16:
         raise ValueError(f"a port is a number from 1 to 65535, {port} is not")
-    return Address(parse_host(fields["host"]), port)
+    return address_of(parse_host(fields["host"]), port)
 
 
 # ---------------------------------------------------------------- sources

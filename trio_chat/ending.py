@@ -72,10 +72,8 @@ def explain(failure: ChatError) -> None:
 def _advice(failure: ChatError) -> str | None:
     """What to do, where the text doesn't say it: modules below know nothing of options."""
     match failure:
-        case LinkLost(__cause__=socket.gaierror()):
-            return "no such host is known; --server HOST:PORT names another one"
         case LinkLost():
-            return f"{PROGRAM} serve starts one, --server HOST:PORT names another one"
+            return _advice_on_loss(failure.__cause__)
         case TlsRequired():
             return "--server takes the link that it shows when it is started"
         case Untrusted(__cause__=ssl.SSLCertVerificationError()):
@@ -87,6 +85,16 @@ def _advice(failure: ChatError) -> str | None:
             return _advice_on_setup(failure.__cause__)
         case _:
             return None
+
+
+def _advice_on_loss(cause: BaseException | None) -> str:
+    match cause:
+        case socket.gaierror():
+            return "no such host is known; --server HOST:PORT names another one"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "if it is to be in plain text, that is plain://HOST:PORT"
+        case _:
+            return f"{PROGRAM} serve starts one, --server HOST:PORT names another one"
 
 
 def _advice_on_setup(cause: BaseException | None) -> str | None:

@@ -129,7 +129,9 @@ async def say(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     id
@@ -200,7 +202,9 @@ async def tail(
     name
         What you are called meanwhile.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     json
@@ -256,7 +260,9 @@ async def rooms(
     name
         What you are called meanwhile.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     json
@@ -306,7 +312,9 @@ async def who(
     name
         What you are called meanwhile.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     json
@@ -363,7 +371,9 @@ async def search(
     name
         What you are called meanwhile.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     json

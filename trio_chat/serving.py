@@ -284,7 +284,7 @@ async def _serve_until_signalled(server: Server, host: str, port: int, place: st
                 doorstep = await nursery.start(server.run, host, port)
                 addresses = [Address(*address) for address in doorstep.addresses]
                 _show_banner(addresses, place, server.tls)
-                log.info("listening", extra={"at": [str(address) for address in addresses]})
+                log.info("listening", extra={"at": [address.place for address in addresses]})
                 systemd.notify(systemd.READY)
                 await heed(signals, server.tls, had_terminal=had_terminal)
             for number in ENDING:
@@ -296,20 +296,20 @@ async def _serve_until_signalled(server: Server, host: str, port: int, place: st
 
 def _show_banner(addresses: Sequence[Address], place: str, tls: Tls | None) -> None:
     for address in addresses:
-        print(f"{VERSION} listens on {address} ({_reach(address.host, tls)})")
+        print(f"{VERSION} listens on {address.place} ({_reach(address.host, tls)})")
     near = _from_here(addresses[0])
     print(f"history: {place}")
     if tls is None:
         is_usual = near.port == DEFAULT_PORT and near.host in LOOPBACK
         print(f"connect: {PROGRAM} connect NAME{'' if is_usual else f' --server {near}'}")
-        print(f"     or: http://{near}/ in a browser")
+        print(f"     or: http://{near.place}/ in a browser")
         print(f"     or: nc {near.host} {near.port}")
     else:
         link = _link(addresses[0], tls)
         print(f"   link: {link}")
         print(f"connect: {PROGRAM} connect NAME --server {link}")
-        print(f"     or: https://{Address(link.host, link.port)}/ in a browser")
-        print(f"     or: openssl s_client -quiet -connect {near}")
+        print(f"     or: https://{link.place}/ in a browser")
+        print(f"     or: openssl s_client -quiet -connect {near.place}")
     print("   stop: Ctrl-C", flush=True)
 
 

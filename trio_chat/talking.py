@@ -75,7 +75,9 @@ async def connect(
     name
         What you are called: a letter, then letters, digits, - or _.
     server
-        HOST, HOST:PORT, a link, or a name that the settings have for one.
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
     trust_new
         Take a server that nobody vouches for at its word the first time.
     room

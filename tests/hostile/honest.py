@@ -20,6 +20,9 @@ HOST = "127.0.0.1"
 PATIENCE = 60.0
 """Seconds after which an honest person gives up, which would show as an error."""
 
+_NUMBERS = itertools.count()
+"""Nobody is called as somebody before, whom the server may take for still there."""
+
 PINGERS, PING_EVERY = 5, 0.02
 """People who ping, and how often: a stall meets all of them."""
 
@@ -80,9 +83,9 @@ def logging_in(port: int, *, is_secure: bool = False) -> Measure:
     """From dialling to the welcome."""
 
     async def log_in(times: Times) -> None:
-        for number in itertools.count():
+        while True:
             start = trio.current_time()
-            async with guest(port, f"honest{number}", is_secure=is_secure):
+            async with guest(port, f"honest{next(_NUMBERS)}", is_secure=is_secure):
                 times.seconds.append(trio.current_time() - start)
             await trio.sleep(LOGIN_EVERY)
 
@@ -94,8 +97,8 @@ def pinging(port: int) -> Measure:
 
     async def ping_all(times: Times) -> None:
         async with trio.open_nursery() as nursery:
-            for number in range(PINGERS):
-                nursery.start_soon(_ping, port, f"pinger{number}", times)
+            for _ in range(PINGERS):
+                nursery.start_soon(_ping, port, f"pinger{next(_NUMBERS)}", times)
 
     return ping_all
 

@@ -77,7 +77,8 @@ async def bench(
     Parameters
     ----------
     server
-        HOST, HOST:PORT, or a name that the settings have for one.
+        HOST, HOST:PORT, or a name that the settings have for one; beyond this
+        machine plain://HOST:PORT.
     members
         How many connections there are.
     senders
@@ -101,7 +102,7 @@ async def bench(
     from trio_chat.bench.load import Load  # noqa: PLC0415
 
     if server.is_secure:
-        raise SetupError("bench speaks to a server without TLS only; start one for it")
+        raise SetupError("bench speaks to a server without TLS only: plain://HOST:PORT")
     config.raise_file_limit()
     speaking = min(SENDERS, members) if senders is None else senders
     plan = Plan(members, speaking, rooms, size, in_flight, rate, duration, quiet)

@@ -1,6 +1,12 @@
-"""Where a server is: HOST:PORT, or the link that its operator gives to others."""
+"""Where a server is: HOST:PORT, or the link that its operator gives to others.
+
+Beyond this machine a server is spoken to through TLS, unless plain text is asked for: with a
+hello go tokens and passwords, and whoever asks a server first whether it would rather have
+plain text has it decided by whoever sits in between.
+"""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
 from attrs import frozen
@@ -14,13 +20,16 @@ DEFAULT_PORT = 8765
 SCHEME = "trio-chat://"
 """What a link begins with. Behind a link there is always TLS."""
 
+PLAIN = "plain://"
+"""What the address of a server beyond this machine begins with if nothing is encrypted."""
+
 _PIN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @frozen
 class Address:
-    """Where a server listens. Of a link: it `is_secure`, and may have the `pin` of the
-    certificate and the `room` that one is invited to."""
+    """Where a server listens. `is_secure`: it is spoken to through TLS. Of a link: the `pin`
+    of the certificate, and the `room` that one is invited to."""
 
     host: str
     port: int = DEFAULT_PORT
@@ -36,17 +45,35 @@ class Address:
 
     def __str__(self) -> str:
         if not self.is_secure:
-            return self.place
+            return self.place if is_here(self.host) else f"{PLAIN}{self.place}"
         room = "" if self.room is None else f"/{quote(self.room)}"
         pin = "" if self.pin is None else f"#{self.pin}"
         return f"{SCHEME}{self.place}{room}{pin}"
 
 
 def parse_address(text: str) -> Address:
-    """HOST, HOST:PORT, [IPV6], [IPV6]:PORT, or a link. Raises `ValueError`."""
+    """HOST, HOST:PORT, [IPV6], [IPV6]:PORT, with or without `plain://`, or a link.
+
+    Raises `ValueError`.
+    """
     if text.startswith(SCHEME):
         return _parse_link(text.removeprefix(SCHEME))
-    return Address(*_parse_place(text))
+    if text.startswith(PLAIN):
+        return Address(*_parse_place(text.removeprefix(PLAIN)))
+    return address_of(*_parse_place(text))
+
+
+def address_of(host: str, port: int = DEFAULT_PORT) -> Address:
+    """A server of which no more is said."""
+    return Address(host, port, is_secure=not is_here(host))
+
+
+def is_here(host: str) -> bool:
+    """Does that mean this machine, whatever a network says?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _parse_link(text: str) -> Address:

@@ -20,7 +20,7 @@ from typing import Self
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.client.address import DEFAULT_PORT, SCHEME, parse_address
+from trio_chat.client.address import DEFAULT_PORT, PLAIN, SCHEME, is_here, parse_address
 from trio_chat.client.calls import Calls, Receipt
 from trio_chat.client.feed import Feed, Item
 from trio_chat.client.lifeline import Lifeline, State
@@ -333,7 +333,7 @@ async def connect(
     *,
     name: str,
     password: str | None = None,
-    tls: Tls = False,
+    tls: Tls | None = None,
     token: str | None = None,
     client: str | None = None,
     on_state: Callable[[State], None] = _ignore,
@@ -342,9 +342,9 @@ async def connect(
     """Connect to a server under `name`, stay connected, and leave at the end of the block.
 
     `host`: its name or address; or a link, which has the port and what `tls` says, too.
-    `tls`: is the connection encrypted? True: yes, and an authority that this system trusts
-    has to vouch for the host; a text: yes, and the server's certificate has to have this pin;
-    a context: as that says.
+    `tls`: is the connection encrypted? True, as it is beyond this machine if nothing is said:
+    yes, and an authority that this system trusts has to vouch for the host; a text: yes, and
+    the server's certificate has to have this pin; a context: as that says.
     `password`: that of a registered name. `token`: that of the newest `Welcome` of an earlier
     run; it gives a registered name back, and that of a guest while the server still holds it.
     `client`: what your program is called, for the server's log. `on_state`: called, not
@@ -355,9 +355,11 @@ async def connect(
     and what the server refuses with: `NameTaken`, `BadName`, `ServerFull`,
     `TooManyConnections`.
     """
-    if host.startswith(SCHEME):
+    if host.startswith((SCHEME, PLAIN)):
         address = parse_address(host)
-        host, port, tls = address.host, address.port, address.pin or True
+        host, port, tls = address.host, address.port, address.pin or address.is_secure
+    if tls is None:
+        tls = not is_here(host)
     hello = Hello(name, password=password, token=token, client=client)
     async with open_chat(partial(dial, host, port, tls), hello, on_state, patience) as chat:
         yield chat

@@ -35,8 +35,8 @@ async def dial(host: str, port: int, tls: Tls) -> trio.abc.Stream:
     if isinstance(tls, str) and not compare_digest(pin_of(stream.certificate), tls):
         await trio.aclose_forcefully(stream)
         raise ServerChanged(
-            f"the certificate of {Address(host, port)} is not the one that is meant: its pin"
-            f" is {pin_of(stream.certificate)}, not {tls}"
+            f"the certificate of {Address(host, port).place} is not the one that is meant:"
+            f" its pin is {pin_of(stream.certificate)}, not {tls}"
         )
     return stream
 
@@ -72,13 +72,13 @@ async def _dial_tls(host: str, port: int, context: ssl.SSLContext) -> TlsStream:
 def _explain(address: Address, failure: LinkLost) -> LinkLost | Untrusted:
     match failure.__cause__:
         case ssl.SSLCertVerificationError(verify_message=why):
-            return Untrusted(f"nobody vouches for the certificate of {address}: {why}")
+            return Untrusted(f"nobody vouches for the certificate of {address.place}: {why}")
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
-            return LinkLost(f"{address} does not speak TLS")
+            return LinkLost(f"{address.place} does not speak TLS")
         case ssl.SSLEOFError() | trio.BrokenResourceError():
-            return LinkLost(f"{address} has hung up before it said who it is")
+            return LinkLost(f"{address.place} has hung up before it said who it is")
         case why:
-            return LinkLost(f"no TLS came about with {address}: {why}")
+            return LinkLost(f"no TLS came about with {address.place}: {why}")
 
 
 # ---------------------------------------------------------------- the known ones
