@@ -180,6 +180,9 @@ class Rooms(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ what moderators do
 
+    def is_banned(self, place: str, name: str) -> bool:
+        return place in self.model and self.model[place].role(name) is Role.BANNED
+
     def deed(
         self, who: tuple[str, int], post: Post, verb: Verb, *, fits: bool = True
     ) -> Room | None:
@@ -236,12 +239,14 @@ class Rooms(RuleBasedStateMachine):
     ) -> None:
         word, verb = rank
         post = Appoint(place, name, word, "a")
-        if room := self.deed(who, post, verb, fits=name in ACCOUNTS):
+        fits = name in ACCOUNTS and not self.is_banned(place, name)
+        if room := self.deed(who, post, verb, fits=fits):
             room.ranks[name] = Role[word.upper()]
 
     @rule(who=WHO, place=PLACES, name=NAMES)
     def invite(self, who: tuple[str, int], place: str, name: str) -> None:
-        room = self.deed(who, Invite(place, name, "i"), Verb.INVITE)
+        post, fits = Invite(place, name, "i"), not self.is_banned(place, name)
+        room = self.deed(who, post, Verb.INVITE, fits=fits)
         if room is not None and room.access is not Access.PUBLIC:
             room.ranks.setdefault(name, Role.MEMBER)
         if room is not None and not room.has(name):

@@ -164,6 +164,17 @@ async def test_a_ban_ends_by_itself_or_when_it_is_ended(house: House) -> None:
     assert await house.refused(guest, Join("tea")) is None
 
 
+async def test_who_is_banned_is_neither_asked_in_nor_appointed(house: House) -> None:
+    owner = house.enter("owner", has_account=True)
+    rude = house.enter("rude", has_account=True)
+    await house.post(owner, Join("tea"), Ban("tea", "rude"))
+    assert await house.refused(owner, Invite("tea", "rude")) == "not_allowed"
+    assert await house.refused(owner, Appoint("tea", "rude", "moderator")) == "not_allowed"
+    await house.post(owner, Ban("tea", "rude", off=True))
+    assert await house.refused(owner, Appoint("tea", "rude", "moderator")) is None
+    assert await house.refused(rude, Join("tea")) is None
+
+
 async def test_a_name_that_nobody_has_can_be_banned(house: House) -> None:
     owner = house.enter("owner", has_account=True)
     await house.post(owner, Join("tea"), Ban("tea", "eve"))

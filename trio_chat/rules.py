@@ -332,6 +332,8 @@ def _require_other(post: Invite | Kick | Ban | Mute | Appoint, other: Other) -> 
         raise NoSuchName(f"nobody is called {post.name}")
     if isinstance(post, Appoint) and not other.has_account:
         raise NotAllowed(f"{post.name} has no account, and so no rank")
+    if isinstance(post, Invite | Appoint) and other.role is Role.BANNED:
+        raise NotAllowed(f"{post.name} is banned from {post.room}; put an end to that first")
 
 
 def _require_rank(standing: Standing, role: Role) -> None:
