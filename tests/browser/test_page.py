@@ -157,6 +157,45 @@ async def test_what_is_meant_for_one_is_said_to_nobody_else(stage: Stage) -> Non
         assert await carol.texts() == ["to all", "to all again"]
 
 
+WRONG = {
+    "/who lobby": "used like this: /who",
+    "/devices all": "used like this: /devices",
+    "/join a b c": "used like this: /join ROOM [KEY]",
+    "/kick @": "used like this: /kick NAME [WHY]",
+    "/op": "used like this: /op NAME",
+    "/ban bob 1x loud": "1x is no time",
+    "/silence bob 9999999w": "9999999w is no time",
+    "/access invitation sesame": "public, or invitation, or key",
+    "/access key": "public, or invitation, or key",
+    "/access nobody": "public, or invitation, or key",
+    "/nothing": "no command /nothing",
+}
+"""What is refused, as it is at a terminal, and stays in the field."""
+
+
+async def test_commands_mean_what_they_mean_at_a_terminal(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await alice.run(f"chat.ask({{type: 'register', password: '{PASSWORD}'}})")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.join("garden")
+        for typed, told in WRONG.items():
+            await alice.run("composer.put('')")
+            await alice.say(typed)
+            assert told in await alice.shown("#hint"), typed
+            assert await alice.run("$('typed').value") == typed
+        await alice.run("composer.put('')")
+        await alice.say("/SILENCE @bob 1h too loud")
+        await alice.tab.until("$('messages').innerText.includes('muted bob until')")
+        await alice.say("/kick @bob")
+        await alice.tab.until("$('messages').innerText.includes('put out bob')")
+        await alice.say("/leave lobby")
+        await alice.tab.until("!chat.rooms.has('lobby')")
+        assert await alice.run("chat.open.name") == "garden"
+        await alice.say("/leave lobby")
+        await alice.tab.until("$('toast').innerText === 'You are not in lobby.'")
+
+
 async def test_the_way_to_the_field_is_no_way_to_a_room(stage: Stage) -> None:
     async with stage.page("alice") as (alice,):
         await alice.run("document.querySelector('.skip').click()")

@@ -1479,8 +1479,14 @@ async function enterRoom(name, key) {
 }
 
 function tell(name, ...text) {
-  show.room(chat.roomWith(fold(name.replace(/^@/, ""))));
+  show.room(chat.roomWith(fold(name)));
   if (text.length) chat.say(chat.open, text.join(" "));
+}
+
+function leaveRoom(name) {
+  const room = !name ? chat.open : name.startsWith("@") ? chat.roomWith(fold(name.slice(1))) : chat.rooms.get(fold(name));
+  if (room) chat.part(room);
+  else show.toast(`You are not in ${oneLine(name)}.`);
 }
 
 function act(request) {
@@ -1489,32 +1495,53 @@ function act(request) {
 
 // With a name, and then for how long or why, or both: /ban eve 7d too loud
 const forAWhile = type => (name, ...why) => {
-  const [, count, unit] = /^([0-9]{1,6})([smhdw])$/.exec(why[0]) ?? [];
-  const until = count && new Date(Date.now() + count * SECONDS[unit] * 1000).toISOString();
-  act({ type, name, until, reason: (count ? why.slice(1) : why).join(" ") });
+  const seconds = secondsOf(why[0]);
+  const until = seconds ? new Date(Date.now() + seconds * 1000).toISOString() : undefined;
+  act({ type, name, until, reason: (seconds ? why.slice(1) : why).join(" ") });
 };
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400, w: 7 * 86400 };
+const LONGEST = 36525 * SECONDS.d; // as in ages.py
+
+// 0 for what is no time.
+function secondsOf(word) {
+  const [, count, unit] = /^([0-9]{1,12})([smhdw])$/.exec(word) ?? [];
+  const seconds = count * SECONDS[unit];
+  return seconds <= LONGEST ? seconds : 0;
+}
+
+// What is wrong with a time that may be mistyped: it would be for ever.
+function noTime(name, first = "") {
+  if (!/^[0-9]/.test(first) || secondsOf(first)) return "";
+  return `${first.slice(0, 12)} is no time: write a number and s, m, h, d or w, as in 7d.`;
+}
+
+function noAccess(access, key) {
+  const isSo = access === "key" ? key : key === undefined && Object.hasOwn(ACCESS, access);
+  return isSo ? "" : "It is public, or invitation, or key and the key.";
+}
+
 const appoint = rank => name => act({ type: "appoint", name, rank });
 
-// Called as at a terminal (client/commands.py), as far as a page has no better way.
+// Called as at a terminal (client/commands.py), as far as a page has no better way: what it
+// takes, what it is for, what it does, and what tells what is wrong with its words.
 const COMMANDS = {
   join: ["ROOM [KEY]", "enter a room, or make it", enterRoom],
-  leave: ["", "leave this room", () => chat.part(chat.open)],
+  leave: ["[ROOM]", "leave this room, or another one", leaveRoom],
   msg: ["NAME [TEXT]", "write to one person, and nobody else", tell],
   topic: ["TEXT", "say what this room is about; - takes it away", (...text) => act({ type: "topic", text: text.join(" ").replace(/^-$/, "") })],
   search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
   who: ["", "who is here", () => show.beside("members")],
   invite: ["NAME", "let somebody into this room, and say so", name => act({ type: "invite", name })],
   kick: ["NAME [WHY]", "put somebody out of this room", (name, ...why) => act({ type: "kick", name, reason: why.join(" ") })],
-  ban: ["NAME [7d] [WHY]", "put somebody out, and keep out", forAWhile("ban")],
+  ban: ["NAME [7d] [WHY]", "put somebody out, and keep out", forAWhile("ban"), noTime],
   unban: ["NAME", "let somebody come again", name => act({ type: "ban", name, off: true })],
-  silence: ["NAME [1h] [WHY]", "let somebody listen and not speak", forAWhile("mute")],
+  silence: ["NAME [1h] [WHY]", "let somebody listen and not speak", forAWhile("mute"), noTime],
   unsilence: ["NAME", "let somebody speak again", name => act({ type: "mute", name, off: true })],
   op: ["NAME", "make somebody a moderator of this room", appoint("moderator")],
   deop: ["NAME", "make somebody a mere member again", appoint("member")],
   owner: ["NAME", "make somebody an owner of this room", appoint("owner")],
-  access: ["WHO [KEY]", "who gets in: public, invitation or key", (access, key) => act({ type: "restrict", access, key })],
+  access: ["WHO [KEY]", "who gets in: public, invitation or key", (access, key) => act({ type: "restrict", access, key }), noAccess],
   register: ["", "make your name yours, with a password", () => account.open()],
   password: ["", "have another password", () => account.open(true)],
   devices: ["", "where you are logged in", () => account.open()],
@@ -1642,19 +1669,30 @@ class Composer {
   }
 
   #command(text) {
-    const [name, ...words] = text.slice(1).split(/ +|(?<=^\S+)\s+/); // the lines of a text stay
-    const [takes, , run] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
-    const needed = takes?.split(" ").filter(word => word && !word.startsWith("[")).length;
+    const [typed, ...words] = text.slice(1).split(/ +|(?<=^\S+)\s+/); // the lines of a text stay
+    const name = typed.toLowerCase();
+    const [takes, , run, whatIsWrong] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
+    if (takes?.startsWith("NAME")) words[0] = words[0]?.replace(/^@/, "");
+    if (["register", "password"].includes(name)) words.length = 0; // a password slips in there
+    const wrong = run && (this.#fitsUse(takes, words) ? whatIsWrong?.(...words) : `It is used like this: /${name} ${takes}`);
     if (!run) {
-      this.#hint(`There is no command /${oneLine(name)}. //… says a text with a slash.`);
-    } else if (words.length < needed) {
-      this.#hint(`It is used like this: /${name} ${takes}`);
+      this.#hint(`There is no command /${oneLine(typed)}. //… says a text with a slash.`);
+    } else if (wrong) {
+      this.#hint(wrong);
     } else if (!chat.isConnected) {
       this.#hint("There is no connection; try again in a moment.");
     } else {
       this.put("");
       run(...words);
     }
+  }
+
+  // A word for each that it takes; one in brackets may be left out, and some take all the rest.
+  #fitsUse(takes, words) {
+    const kinds = takes.split(" ").filter(Boolean);
+    const needed = kinds.filter(kind => !kind.startsWith("[")).length;
+    const isText = /(TEXT|WORDS|WHY)\]?$/.test(takes);
+    return words.filter(Boolean).length >= needed && (isText || words.length <= kinds.length);
   }
 
   #hint(text, isRefusal = true) {
