@@ -293,6 +293,10 @@ async def test_one_of_our_own_that_ends_has_to_be_made_anew(
 ) -> None:
     monkeypatch.setattr(doctor, "SOON", certificate.LIFETIME * 2)
     must_say(await looked_at(own), WARNING, "ends on", f"remove {own.certificate}", "new link")
+    theirs = CertificateFiles(own.certificate, own.key, is_made=False)
+    found = await looked_at(theirs)
+    must_say(found, WARNING, "ends on", "put a new one there", "SIGHUP", "new link")
+    assert "remove" not in str(found), "it is not ours to remove"
 
 
 async def test_one_that_is_not_there(own: CertificateFiles) -> None:

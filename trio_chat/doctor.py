@@ -248,6 +248,8 @@ async def _ask(host: str, port: int) -> str | None:
 
 # ---------------------------------------------------------------- the certificate
 
+LINK_ANEW = "It has another pin, so send the new link to everybody"
+
 
 async def check_certificate(tls: CertificateFiles, host: str, port: int) -> Finding:
     """Can a server use its certificate, does it last, and is it the one that is in use?"""
@@ -260,7 +262,7 @@ async def check_certificate(tls: CertificateFiles, host: str, port: int) -> Find
     if await _ask(host, port) == HelloFirst.code:
         text = f"the server at {host}:{port} speaks plain text"
         return problem("certificate", text, "restart it with the settings that it has now")
-    return _check_end(found, tls.certificate)
+    return _check_end(found, tls)
 
 
 def _read_certificate(tls: CertificateFiles) -> Description | Finding:
@@ -286,14 +288,13 @@ async def _is_another(found: Description, host: str, port: int) -> bool:
     return False
 
 
-def _check_end(found: Description, file: Path) -> Finding:
-    left = found.ends - datetime.now(UTC)
-    advice = (
-        f"remove {file} and start serve --tls anew: it makes one with another pin, so send"
-        " the new link to everybody"
-        if found.is_own
-        else "see why it was not renewed; SIGHUP has the server read the new one"
-    )
+def _check_end(found: Description, tls: CertificateFiles) -> Finding:
+    left, file = found.ends - datetime.now(UTC), tls.certificate
+    advice = "see why it was not renewed; SIGHUP has the server read the new one"
+    if found.is_own:
+        advice = f"put a new one there, and SIGHUP has the server read it. {LINK_ANEW}"
+    if found.is_own and tls.is_made:
+        advice = f"remove {file} and start serve --tls anew: it makes one. {LINK_ANEW}"
     day = f"{found.ends:%Y-%m-%d}"
     if left <= timedelta():
         return problem("certificate", f"{file} has ended on {day}", advice)
