@@ -744,6 +744,8 @@ async def test_all_goes_by_the_mouse(stage: Stage) -> None:
         await alice.tab.hover(".message")
         await alice.open_room("garden")
         await alice.is_in("garden")
+        # Or the place moves under the mouse.
+        await alice.tab.until("!!document.querySelector('#rooms .place[data-room=garden]')")
         await alice.tab.click("#rooms .place[data-room=lobby]")
         await alice.sees("I do")
         await alice.tab.hover(".message")
