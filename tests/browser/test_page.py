@@ -728,6 +728,50 @@ async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
         assert unlabelled == []
 
 
+async def test_what_was_not_meant_after_all_is_not_done(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("look at this")
+        await alice.sees("look at this")
+        await alice.run(ON_THE_FIRST)
+        await alice.tab.press("+")
+        await alice.tab.until("$('signs').open")
+        await alice.run("document.querySelector('#signs input').focus()")
+        await alice.tab.type("oops")
+        await alice.tab.press("Escape")
+        await alice.tab.until("!$('signs').open")
+        await alice.run(ON_THE_FIRST)
+        await alice.tab.press("Delete")
+        await alice.tab.until("document.activeElement.innerText === 'Delete'")
+        await alice.tab.press("Escape")
+        await alice.say("never mind")
+        await alice.sees("never mind")
+        assert await alice.texts() == ["look at this", "never mind"]
+        assert await alice.run("document.querySelectorAll('.signs').length") == 0
+        await alice.run(ON_THE_FIRST)
+        await alice.tab.press("Delete", "Enter")
+        await alice.sees("This message was deleted.")
+        assert await alice.run("document.activeElement.id") == "typed"
+
+
+ON_THE_FIRST = "document.querySelector('#messages .message').focus()"
+
+
+async def test_what_is_chosen_in_a_list_is_told(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.type("/si")
+        await alice.tab.until(f"{CHOSEN}?.startsWith('/silence')")
+        await alice.run("composer.put('/nothing')")
+        await alice.tab.type("s")
+        await alice.tab.until(f"!{CHOSEN}")
+        await alice.tab.press("Control+k")
+        await alice.tab.until(f"{CHOSEN}?.includes('lobby')")
+        await alice.tab.type("kitchen")
+        await alice.tab.until(f"{CHOSEN}?.includes('make this room')")
+
+
+CHOSEN = "document.activeElement.ariaActiveDescendantElement?.innerText"
+
+
 async def test_all_goes_by_the_mouse(stage: Stage) -> None:
     async with stage.page("alice", "bob") as (alice, bob):
         await alice.say("look at this")
@@ -891,6 +935,17 @@ async def test_a_password_is_changed_and_who_logs_out_needs_it(stage: Stage) -> 
         await alice.tab.until("!document.getElementById('account').open")
         await alice.say("between us")
         await alice.sees("between us")
+        await alice.say("/topic our secret")
+        await alice.tab.until("$('topic').innerText === 'our secret'")
+        await alice.say("/search between us")
+        await alice.tab.until("document.querySelectorAll('#hits button').length === 1")
+        await alice.tab.press("Control+k")
+        await alice.tab.until("$('found').innerText.includes('lobby')")
+        await alice.tab.press("Escape")
+        await alice.run("account.open()")
+        await alice.tab.until("$('device-list').innerText.includes('Linux')")
+        await alice.run("$('account').close()")
+        await alice.run("$('typed').focus()")
         await alice.tab.type("half a line")
         await alice.tab.click("#settings-open")
         await alice.tab.click("#sign-out")
@@ -898,8 +953,15 @@ async def test_a_password_is_changed_and_who_logs_out_needs_it(stage: Stage) -> 
         await alice.tab.until("!document.getElementById('door').hidden")
         assert await alice.run("Object.keys(localStorage)") == ["trio_chat:theme"]
         left = await alice.run(EVERYWHERE)
-        assert "between us" not in left
-        assert "half a line" not in left
+        for trace in (
+            "between us",
+            "half a line",
+            "our secret",
+            "on Linux",
+            "alice",
+            "data-go",
+        ):
+            assert trace not in left, trace
         await alice.come_to(stage.address, "alice")
         await alice.log_in(ANOTHER)
         await alice.is_in()

@@ -116,7 +116,7 @@ const BACKOFF = [0.3, 10]; // seconds before the first and before later attempts
 
 class Link {
   constructor(events) {
-    this.events = events; // opened(), heard(message), closed(code)
+    this.events = events; // opened(), heard(message), closed()
     this.socket = null;
     this.isWanted = false;
     this.retryAt = 0;
@@ -137,7 +137,7 @@ class Link {
     this.heardAt = this.saidAt = now();
     socket.onopen = () => this.events.opened();
     socket.onmessage = message => this.#hear(socket, message.data);
-    socket.onclose = ending => this.#end(socket, ending.code);
+    socket.onclose = () => this.#end(socket);
   }
 
   get isOpen() {
@@ -173,7 +173,7 @@ class Link {
     if (now() - this.heardAt > SILENCE) {
       const silent = this.socket;
       silent.close();
-      this.#end(silent, 1006); // its own end may take a minute to come
+      this.#end(silent); // its own end may take a minute to come
     } else if (this.isOpen && now() - this.saidAt >= PING_EVERY) {
       this.send({ type: "ping" });
     }
@@ -185,14 +185,14 @@ class Link {
     this.events.heard(JSON.parse(data));
   }
 
-  #end(socket, code) {
+  #end(socket) {
     if (socket !== this.socket) return;
     this.socket = null;
     const [first, most] = BACKOFF;
     const pause = Math.min(most, first * 2 ** this.attempts) * (0.5 + Math.random());
     this.retryAt = Math.max(this.retryAt, now() + pause); // the server may have named a later time
     this.attempts += 1;
-    this.events.closed(code);
+    this.events.closed();
   }
 }
 
@@ -481,7 +481,7 @@ class Chat {
     if (call && call(message)) this.#calls.delete(message.id);
   }
 
-  closed(code) {
+  closed() {
     this.isConnected = false;
     for (const call of this.#calls.values()) call(null);
     this.#calls.clear();
@@ -902,6 +902,12 @@ function plain(text) {
   return parts.map((part, at) => at % 2 ? make("span", "mark", part) : part);
 }
 
+// Where there may be something of what one person has seen or written.
+const SEEN = [
+  "messages", "waiting", "rooms", "people", "hits", "heard", "found", "device-list", "completions", "about-text",
+  "hint", "toast", "my-name", "whose", "account-title",
+];
+
 class Show {
   #newLine = null;
   #listsDue = false;
@@ -932,7 +938,11 @@ class Show {
   #wipe() {
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
     document.body.append($("actions"));
-    for (const part of ["messages", "waiting", "rooms", "people", "members", "hits", "heard"]) $(part).replaceChildren();
+    for (const part of SEEN) $(part).replaceChildren();
+    this.about(null);
+    $("search").reset();
+    for (const part of ["beside", "more-hits"]) $(part).hidden = true;
+    finder.forget();
     $("typed").value = "";
   }
 
@@ -992,6 +1002,12 @@ class Show {
     }
     clearTimeout(this.toastEnd);
     this.toastEnd = setTimeout(() => { $("toast").textContent = ""; }, label ? 20000 : 6000);
+  }
+
+  // What one has just asked for oneself: Enter does it, Esc does not.
+  confirm(text, label, act) {
+    this.toast(text, label, () => { act(); $("typed").focus(); });
+    $("toast").querySelector("button").focus();
   }
 
   invited({ room, by }) {
@@ -1756,11 +1772,22 @@ class Composer {
 const SECRET = /^\s*\/(?!\/|msg\s|topic\s|search\s)/;
 const isTouched = () => matchMedia("(pointer: coarse)").matches; // there, a focus brings up the keyboard
 
+// The focus stays in the field; a screen reader is told which line of the list is chosen.
+function pointAt(field, list, chosen) {
+  [...list.children].forEach((line, at) => {
+    line.id = `${list.id}-${at}`;
+    line.ariaSelected = String(line === chosen);
+  });
+  if (chosen) field.setAttribute("aria-activedescendant", chosen.id);
+  else field.removeAttribute("aria-activedescendant");
+}
+
 class Completions {
   #choice = 0;
 
   hide() {
     $("completions").hidden = true;
+    pointAt($("typed"), $("completions"), null);
   }
 
   offer(isAsked) {
@@ -1798,10 +1825,9 @@ class Completions {
   }
 
   #choose(step) {
-    const lines = [...$("completions").children];
-    if (!lines.length) return;
-    this.#choice = (this.#choice + step + lines.length) % lines.length;
-    lines.forEach((line, at) => line.setAttribute("aria-selected", String(at === this.#choice)));
+    const lines = $("completions").children;
+    this.#choice = lines.length && (this.#choice + step + lines.length) % lines.length;
+    pointAt($("typed"), $("completions"), lines[this.#choice]);
   }
 
   // Returns whether the key was for these.
@@ -1846,6 +1872,12 @@ class Finder {
     this.#input.addEventListener("input", () => this.#find());
     this.#input.addEventListener("keydown", press => this.#key(press));
     $("found").addEventListener("click", click => this.#go(click.target.closest("li")));
+  }
+
+  // Of what another person could see.
+  forget() {
+    this.#known = [];
+    this.#input.value = "";
   }
 
   async open(start) {
@@ -1902,7 +1934,7 @@ class Finder {
     const lines = [...$("found").children];
     const at = isAnew ? 0 : lines.findIndex(line => line.ariaSelected === "true");
     const to = lines.length ? (at + step + lines.length) % lines.length : 0;
-    lines.forEach((line, place) => { line.ariaSelected = String(place === to); });
+    pointAt(this.#input, $("found"), lines[to]);
     lines[to]?.scrollIntoView({ block: "nearest" });
   }
 
@@ -1969,12 +2001,18 @@ class Settings {
     chat.words = words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
     kept.set("words", chat.words);
     kept.set("notify", notify.checked);
+    this.#form.reset();
   }
 
   #signOut() {
     const why = chat.hasAccount ? "Log out? This browser needs the password again then."
       : "Leave? The name is free for others then.";
-    show.toast(why, chat.hasAccount ? "Log out" : "Leave", async () => { await chat.leave(); show.door(); });
+    show.confirm(why, chat.hasAccount ? "Log out" : "Leave", async () => {
+      await chat.leave();
+      history.replaceState(null, "", "#");
+      $("enter").reset();
+      show.door();
+    });
   }
 }
 
@@ -2216,7 +2254,7 @@ class Hands {
 
   #delete(item) {
     const room = chat.open.name; // another one may be open when it is confirmed
-    show.toast("Delete this message?", "Delete", () => act({ type: "delete", room, seq: item.seq }));
+    show.confirm("Delete this message?", "Delete", () => act({ type: "delete", room, seq: item.seq }));
   }
 
   #react(item, sign, room = chat.open) {
@@ -2279,18 +2317,16 @@ class Hands {
 
   #dialogs() {
     $("palette").append(...SIGNS.map(sign => Object.assign(make("button", "", sign), { value: sign })));
-    $("signs").addEventListener("close", () => this.#chosen());
+    $("signs").addEventListener("submit", ({ submitter }) => this.#chosen(submitter));
+    $("signs").addEventListener("close", () => { $("signs").querySelector("form").reset(); $("typed").focus(); });
     $("asleep").addEventListener("close", () => { if (chat.identity) chat.enter(kept.get("me", chat.identity)); });
     $("asleep").addEventListener("cancel", cancel => cancel.preventDefault());
   }
 
-  #chosen() {
-    const other = $("signs").querySelector("input");
-    const sign = other.value.trim() || $("signs").returnValue;
-    other.value = $("signs").returnValue = "";
+  #chosen(submitter) {
+    const sign = $("signs").querySelector("input").value.trim() || submitter?.value;
     const [item, room] = this.#signed;
     if (sign && item) this.#react(item, sign, room);
-    $("typed").focus();
   }
 
   // ------------------------------------------------ keys
@@ -2322,7 +2358,8 @@ class Hands {
   }
 
   #escape() {
-    if ($("side").classList.contains("open")) $("side").classList.remove("open");
+    if ($("toast").contains(document.activeElement)) { show.toast(""); $("typed").focus(); }
+    else if ($("side").classList.contains("open")) $("side").classList.remove("open");
     else if (!$("beside").hidden) show.beside(null);
     else if (composer.isAboutSomething) composer.writeAbout(null);
     else { show.toEnd(); $("typed").focus(); }
