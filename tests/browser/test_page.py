@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from unicodedata import category
 
-import pytest
 import trio
 
 from tests.browser.payloads import PAYLOADS
-from tests.browser.stage import Page, Stage, needs_browser, set_up
+from tests.browser.stage import Page, Stage, needs_browser
 from tests.proof.processes import environment, free_port
 from tests.test_clean import REFUSED, TRICKS
 from trio_chat.client.chat import Chat
@@ -22,12 +21,6 @@ pytestmark = needs_browser
 REAL_SECONDS = 100
 
 PROGRAM = [sys.executable, "-m", "trio_chat"]
-
-
-@pytest.fixture
-async def stage(browser: str) -> AsyncIterator[Stage]:
-    async with set_up(browser) as stage:
-        yield stage
 
 
 # ---------------------------------------------------------------- talking

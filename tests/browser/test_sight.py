@@ -1,0 +1,119 @@
+"""What an eye can read on the page, and a finger can hit; in a real Chromium."""
+
+import pytest
+
+from tests.browser.stage import Page, Stage, needs_browser
+from trio_chat.client.chat import Chat
+
+pytestmark = needs_browser
+
+REAL_SECONDS = 100
+
+LEGIBLE = 4.5
+"""The least contrast of a text (WCAG 2.2, 1.4.3)."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_can_be_read(stage: Stage, scheme: str) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await alice.tab.prefer(scheme)
+        await show_all_kinds(bob, alice)
+        for state in STATES:
+            await alice.run(f"void {state}")
+            texts = await alice.run(TEXTS)
+            faint = [html for html, ink, below in texts if contrast(ink, below) < LEGIBLE]
+            assert texts, state
+            assert faint == [], state
+            await alice.run("document.querySelector('dialog[open]')?.close()")
+
+
+async def show_all_kinds(bob: Chat, alice: Page) -> None:
+    """One of each thing that is ever shown, as far as it takes a conversation."""
+    await bob.join("lobby")
+    await bob.join("garden")
+    first = await bob.say("lobby", "look at https://example.org/, and `this`:\n```\ncode\n```")
+    await bob.edit("lobby", first, "look at https://example.org/, alice, and at `this`")
+    await bob.react("lobby", first, "👍")
+    await bob.delete("lobby", await bob.say("lobby", "oops"))
+    await bob.say("lobby", "an answer", reply_to=first)
+    await alice.sees("an answer")
+    await alice.tab.click(".signs button")
+    await alice.open_room("garden")
+    await alice.is_in("garden")
+    await bob.say("lobby", "unread")
+    await bob.say("@alice", "psst")
+    await alice.tab.until(
+        "document.querySelectorAll('#side .badge:not([hidden])').length === 2"
+    )
+    await alice.open_room("lobby")
+    await alice.is_in("lobby")
+    await alice.tab.until("$('messages').querySelector('.new') && chat.open.says.size === 4")
+
+
+STATES = [
+    "show.beside('members')",
+    "(show.beside('search'), hands.search('answer'))",
+    "show.hits([], undefined, false)",
+    "show.toast('Delete this?', 'Delete', () => {})",
+    "(composer.put('/'), $('typed').dispatchEvent(new Event('input')))",
+    "composer.writeAbout('reply', chat.open.items.findLast(item => item.kind === 'say'))",
+    "(chat.pending = [{room: 'lobby', text: 'x', at: 0}], show.pending())",
+    "(chat.pending[0].why = 'it is not for you', show.pending())",
+    "(chat.isConnected = false, show.state())",
+    "finder.open('')",
+    "settings.open(true)",
+    "account.open()",
+    "show.asleep()",
+    "show.door('a refusal', true)",
+]
+
+TEXTS = """(() => {
+  const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    paint.clearRect(0, 0, 1, 1);
+    paint.fillStyle = colour;
+    paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data];
+  };
+  const grounds = one => one ? [...grounds(one.parentElement), getComputedStyle(one)] : [];
+  const isText = node => node.nodeType === Node.TEXT_NODE && node.data.trim();
+  return [...document.querySelectorAll("body *:not(:disabled)")]
+    .filter(one => [...one.childNodes].some(isText))
+    .filter(one => one.checkVisibility({visibilityProperty: true}))
+    .map(one => [
+      one.outerHTML.slice(0, 120),
+      rgba(getComputedStyle(one).color),
+      grounds(one).map(style => rgba(style.backgroundColor)),
+    ]);
+})()"""
+"""Each text that is shown: its colour, and what is painted below it, lowest first."""
+
+Colour = list[float]
+
+
+def contrast(ink: Colour, grounds: list[Colour]) -> float:
+    """How much a text stands out (WCAG 2.2)."""
+    ground: Colour = [255, 255, 255]
+    for colour in grounds:
+        ground = over(colour, ground)
+    dark, bright = sorted((luminance(over(ink, ground)), luminance(ground)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def over(colour: Colour, ground: Colour) -> Colour:
+    *parts, alpha = colour
+    return [
+        (part * alpha + below * (255 - alpha)) / 255
+        for part, below in zip(parts, ground, strict=True)
+    ]
+
+
+def luminance(colour: Colour) -> float:
+    weights = (0.2126, 0.7152, 0.0722)
+    return sum(
+        linear(part / 255) * weight for part, weight in zip(colour, weights, strict=True)
+    )
+
+
+def linear(part: float) -> float:
+    return part / 12.92 if part <= 0.04045 else float(((part + 0.055) / 1.055) ** 2.4)
