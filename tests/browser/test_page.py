@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from unicodedata import category
 
@@ -250,6 +250,17 @@ async def test_what_others_do_is_shown_to_who_comes_later(stage: Stage) -> None:
             assert await alice.shown("#topic") == "numbers"
 
 
+async def test_many_who_come_at_once_are_one_short_line(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,), AsyncExitStack() as crowd:
+        for number in range(9):
+            member = await crowd.enter_async_context(stage.server.connect(name=f"m{number}"))
+            await member.join("lobby")
+        await alice.tab.until("$('count').textContent === '10'")
+        assert (await alice.shown("#messages .notice")).startswith(
+            "alice, m0, m1, m2, m3, m4 and 4 others came"
+        )
+
+
 # ---------------------------------------------------------------- nothing is lost
 
 
@@ -288,6 +299,7 @@ async def test_a_server_that_is_killed_loses_and_doubles_nothing(
         await alice.tab.press("Enter")
         await alice.say("and one more")
         await alice.tab.until("document.querySelectorAll('#waiting .message').length === 2")
+        assert await alice.shown("#waiting .fate") == "not sent yet"
         assert await alice.texts() == ["before"]
         async with serving(port, tmp_path):
             await bob.sees("and one more")

@@ -203,6 +203,7 @@ const now = () => performance.now() / 1000;
 const PAGE = 100; // events of a page of history
 const MOST = 3000; // what is shown of a room before the oldest is let go of
 const KEPT = 1000; // and what is left of it then
+const RUN = 100; // people who come and go in one line
 
 class Room {
   constructor(name, me) {
@@ -351,7 +352,7 @@ class Room {
 // Comings and goings one after the other are one line, or they would bury what is said.
 function moved(items, event, how) {
   const last = items.at(-1);
-  const isRun = last?.kind === "moves" && sameDay(last.at, event.at) && last.moves.length < 20;
+  const isRun = last?.kind === "moves" && sameDay(last.at, event.at) && last.moves.length < RUN;
   const item = isRun ? last : { kind: "moves", seq: event.seq, at: event.at, moves: [] };
   item.moves = [...item.moves.filter(move => move.by !== event.by), { by: event.by, how }];
   if (!isRun) items.push(item);
@@ -486,6 +487,7 @@ class Chat {
     for (const call of this.#calls.values()) call(null);
     this.#calls.clear();
     show.state();
+    show.pending();
   }
 
   // ------------------------------------------------ asking
@@ -820,6 +822,7 @@ class Tabs {
 // ---------------------------------------------------------------- the page
 
 const TOGETHER = 5 * 60; // seconds in which what one person says stands under one head
+const NAMED = 6; // of many who come or go at once
 const NEAR_END = 80; // pixels from the end at which one reads on with what comes
 const NEAR_TOP = 400; // pixels from the top at which what was earlier is asked for
 
@@ -1109,7 +1112,7 @@ class Show {
   about(room) {
     if (room !== chat.open) return;
     $("title").textContent = room ? clean(room.isPrivate ? room.title : `# ${room.title}`) : "";
-    $("topic").textContent = room ? oneLine(room.topic) : "";
+    $("topic").textContent = !room ? "" : room.isPrivate ? "Only the two of you can read this." : oneLine(room.topic);
     $("topic").title = $("topic").textContent;
     $("count").textContent = room && !room.isPrivate ? room.members.size || "" : "";
     $("leave").hidden = $("members-open").hidden = !room;
@@ -1304,9 +1307,7 @@ class Show {
     const node = this.#node(chat.open, { ...item, seq: undefined });
     delete node.dataset.seq;
     node.classList.toggle("refused", Boolean(saying.why));
-    const fate = make("p", "fate", saying.why ? `Not sent: ${saying.why}` : saying.delay ? `Not sent yet: ${saying.delay}` : "sending …");
-    if (saying.why) fate.append(this.#fateButton("Try again", "again", saying.id), this.#fateButton("Take back", "back", saying.id));
-    node.querySelector(".content").append(fate);
+    node.querySelector(".content").append(this.#fate(saying));
     return node;
   }
 
@@ -1325,6 +1326,15 @@ class Show {
     this.#endDue = true;
     // Once before it is drawn, however many messages have come.
     requestAnimationFrame(() => { this.#endDue = false; this.#fall(); });
+  #fate({ id, why, delay }) {
+    if (!why) return make("p", "fate", delay ? `Not sent yet: ${delay}` : chat.isConnected ? "sending …" : "not sent yet");
+    const fate = make("p", "fate", `Not sent: ${why}`);
+    const ways = make("span");
+    ways.append(this.#fateButton("Try again", "again", id), this.#fateButton("Take back", "back", id));
+    fate.append(ways);
+    return fate;
+  }
+
   }
 
   #fall() {
@@ -1443,12 +1453,16 @@ function fillList(list, lines) {
 
 function movesText(moves) {
   const groups = new Map();
-  for (const { by, how } of moves) groups.set(how, [...(groups.get(how) ?? []), by]);
-  return [...groups].flatMap(([how, names], at) => [
-    at ? ", " : "",
-    ...names.flatMap((name, place) => [place ? (place === names.length - 1 ? " and " : ", ") : "", nameOf(name)]),
-    ` ${how}`,
-  ]);
+  for (const { by, how } of moves) within(groups, how, () => []).push(by);
+  return [...groups].flatMap(([how, names], at) => [at ? ", " : "", ...namesText(names), ` ${how}`]);
+}
+
+// All of a few names, and some of many.
+function namesText(names) {
+  const shown = names.length > NAMED + 1 ? names.slice(0, NAMED) : names;
+  const parts = shown.map(nameOf);
+  if (shown !== names) parts.push(`${names.length - NAMED} others`);
+  return parts.flatMap((part, at) => [!at ? "" : at === parts.length - 1 ? " and " : ", ", part]);
 }
 
 function sorted(rooms) {
