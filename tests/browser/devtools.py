@@ -149,6 +149,14 @@ class Tab:
         """Click at the middle of the first element, as a mouse does."""
         await self._mouse(selector, "mouseMoved", "mousePressed", "mouseReleased")
 
+    async def tap(self, selector: str) -> None:
+        """Touch the middle of the first element, as a finger does."""
+        x, y = await self.run(f"({MIDDLE})(document.querySelector({json.dumps(selector)}))")
+        await self.call(
+            "Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}]
+        )
+        await self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     async def hover(self, selector: str) -> None:
         """Move the mouse to the middle of the first element."""
         await self._mouse(selector, "mouseMoved")

@@ -12,7 +12,7 @@ import trio
 from tests.browser.stage import Page, Stage, chromium, set_up
 from trio_chat.client.chat import Chat
 
-WIDE, PHONE = (1180, 720), (390, 780)
+WIDE = (1180, 720)
 
 
 async def talk(stage: Stage, people: dict[str, Chat], alice: Page) -> None:
@@ -74,8 +74,7 @@ async def photograph(folder: Path, browser: str) -> None:
         await tab.photograph(folder / "page-dark.png")
         await tab.prefer("light")
         await tab.run("show.beside(null)")
-        await tab.resize(*PHONE, scale=2, is_phone=True)
-        await tab.until("innerWidth === 390 && $('side').getBoundingClientRect().right <= 0")
+        await alice.hold_as_a_phone(scale=2)
         await tab.photograph(folder / "page-phone.png")
         alice.check()
 

@@ -19,6 +19,10 @@ IS_WANTED = "BROWSER" in os.environ
 needs_browser = pytest.mark.skipif(not IS_WANTED, reason="nox -s browser runs these")
 
 
+PHONE = (375, 760)
+"""The width of the narrowest telephones that are sold."""
+
+
 @define(eq=False)
 class Page:
     """What one person has before the eyes."""
@@ -77,6 +81,15 @@ class Page:
         """The text of an element."""
         return str(
             await self.tab.run(f"document.querySelector({json.dumps(selector)}).innerText")
+        )
+
+    async def hold_as_a_phone(self, scale: float = 1) -> None:
+        """Have the screen of a telephone, and wait until the page has noticed."""
+        width, height = PHONE
+        await self.tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        await self.tab.resize(width, height, scale=scale, is_phone=True)
+        await self.tab.until(
+            f"innerWidth === {width} && $('side').getBoundingClientRect().right <= 0"
         )
 
     async def open_room(self, name: str) -> None:

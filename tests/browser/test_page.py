@@ -813,10 +813,7 @@ async def test_several_pasted_lines_are_one_message(stage: Stage) -> None:
 
 async def test_all_fits_on_a_phone(stage: Stage) -> None:
     async with stage.page("alice") as (alice,):
-        await alice.tab.resize(390, 780, is_phone=True)
-        await alice.tab.until(
-            "innerWidth === 390 && $('side').getBoundingClientRect().right <= 0"
-        )
+        await alice.hold_as_a_phone()
         await alice.open_room("garden")
         await alice.is_in("garden")
         await alice.say(f"https://example.org/{'long' * 100} {'wide' * 100}")

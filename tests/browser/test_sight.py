@@ -67,6 +67,73 @@ STATES = [
     "show.door('a refusal', true)",
 ]
 
+# ---------------------------------------------------------------- on a phone
+
+
+async def test_whatever_a_finger_has_to_hit_is_large_enough(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await alice.hold_as_a_phone()
+        await show_all_kinds(bob, alice)
+        for state in [*STATES, "show.drawer(true)"]:
+            await alice.run(f"void {state}")
+            assert await alice.run(SMALL) == [], state
+            await alice.run("document.querySelector('dialog[open]')?.close()")
+
+
+async def test_what_lies_over_the_room_on_a_phone_goes_when_it_is_done(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await alice.hold_as_a_phone()
+        await bob.join("lobby")
+        await bob.say("lobby", "needle")
+        await alice.sees("needle")
+        await alice.tab.click("#side-open")
+        await alice.tab.until("$('side').getBoundingClientRect().left === 0")
+        assert await alice.run("document.activeElement.id") == "side-close"
+        await alice.run("$('typed').focus()")
+        assert await alice.run("document.activeElement.id") == "side-close", "it is covered"
+        await alice.run("document.elementFromPoint(innerWidth - 5, 300).click()")
+        assert await alice.run("document.activeElement.id") == "side-open"
+        await alice.tab.until("!$('side').checkVisibility({visibilityProperty: true})")
+        await alice.tab.click("#search-open")
+        await alice.tab.type("needle")
+        await alice.tab.press("Enter")
+        await alice.tab.until("document.querySelectorAll('#hits button').length === 1")
+        await alice.tab.click("#hits button")
+        await alice.tab.until("$('beside').hidden")
+        await alice.tab.until("document.activeElement.matches('.message')")
+        await alice.tab.click("#members-open")
+        await alice.tab.until("document.querySelectorAll('#members button').length === 2")
+        await alice.tab.click("#members [data-person=bob]")
+        await alice.tab.until("$('beside').hidden && chat.open.name === '@bob'")
+
+
+async def test_a_tap_hits_what_was_there_when_it_began(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.hold_as_a_phone()
+        await alice.say("https://example.org/")
+        await alice.sees("https://example.org/")
+        await alice.run(
+            "addEventListener('click', click => {"
+            " window.clicked = click.target.tagName; click.preventDefault(); })"
+        )
+        await alice.tab.tap(".message a")
+        await alice.tab.until("$('actions').checkVisibility()")
+        assert await alice.run("clicked") == "A"
+        await alice.tab.tap("#actions [data-do=reply]")
+        await alice.tab.until("!$('about').hidden")
+        assert await alice.run("document.querySelector('dialog[open]')") is None
+
+
+SMALL = """[...document.querySelectorAll(
+  "button, summary, input, textarea, .check, [role=option]"
+)].filter(one => !one.closest(".check > *") && one.checkVisibility({visibilityProperty: true}))
+  .filter(one => {
+    const {width, height} = one.getBoundingClientRect();
+    return width < 44 || height < (one.closest(".message, textarea") ? 32 : 40);
+  }).map(one => one.outerHTML.slice(0, 120))"""
+"""What is too small for a finger; WCAG 2.2 (2.5.8) wants 24 pixels, phones 44."""
+
+
 TEXTS = """(() => {
   const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const rgba = colour => {

@@ -1099,7 +1099,22 @@ class Show {
     this.toEnd();
     hands.mark();
     if (room && !$("members").hidden) chat.askWho(room);
-    $("side").classList.remove("open");
+    this.uncover();
+  }
+
+  // On a narrow screen, what is beside the room lies over it.
+  uncover() {
+    this.drawer(false);
+    if (!$("beside").hidden && getComputedStyle($("beside")).position === "fixed") this.beside(null);
+  }
+
+  // The lists, where there is no room for them beside the room.
+  drawer(isOpen) {
+    const wasOpen = $("side").classList.contains("open");
+    $("side").classList.toggle("open", isOpen);
+    for (const part of [document.querySelector("main"), $("beside")]) part.inert = isOpen;
+    if (isOpen) $("side-close").focus();
+    else if (wasOpen) $("side-open").focus();
   }
 
   refreshed() {
@@ -1311,6 +1326,15 @@ class Show {
     return node;
   }
 
+  #fate({ id, why, delay }) {
+    if (!why) return make("p", "fate", delay ? `Not sent yet: ${delay}` : chat.isConnected ? "sending …" : "not sent yet");
+    const fate = make("p", "fate", `Not sent: ${why}`);
+    const ways = make("span");
+    ways.append(this.#fateButton("Try again", "again", id), this.#fateButton("Take back", "back", id));
+    fate.append(ways);
+    return fate;
+  }
+
   #fateButton(text, fate, id) {
     const button = make("button", "", text);
     Object.assign(button.dataset, { fate, id });
@@ -1326,15 +1350,6 @@ class Show {
     this.#endDue = true;
     // Once before it is drawn, however many messages have come.
     requestAnimationFrame(() => { this.#endDue = false; this.#fall(); });
-  #fate({ id, why, delay }) {
-    if (!why) return make("p", "fate", delay ? `Not sent yet: ${delay}` : chat.isConnected ? "sending …" : "not sent yet");
-    const fate = make("p", "fate", `Not sent: ${why}`);
-    const ways = make("span");
-    ways.append(this.#fateButton("Try again", "again", id), this.#fateButton("Take back", "back", id));
-    fate.append(ways);
-    return fate;
-  }
-
   }
 
   #fall() {
@@ -1388,7 +1403,7 @@ class Show {
     $("members-open").setAttribute("aria-expanded", String(what === "members"));
     if (what === "members") chat.askWho(chat.open);
     if (what === "search") $("search").elements.words.focus();
-    if (!what) $("typed").focus();
+    if (!what) composer.focus();
   }
 
   #members(room) {
@@ -1496,6 +1511,7 @@ async function go(name) {
 
 async function jump(room, seq) {
   if (chat.open !== room) show.room(room);
+  show.uncover();
   for (let pages = 0; !show.point(seq) && room.hasOlder && pages < 20; pages += 1) {
     if (room.first && room.first <= seq) break;
     await hands.older();
@@ -1773,6 +1789,11 @@ class Composer {
     this.#tellAbout(null);
     this.#restore();
     this.#completions.hide();
+    this.focus();
+  }
+
+  // Where one touches, a focus brings up the keyboard: that is for who taps the field.
+  focus() {
     if (!isTouched()) $("typed").focus();
   }
 
@@ -1784,7 +1805,7 @@ class Composer {
 }
 
 const SECRET = /^\s*\/(?!\/|msg\s|topic\s|search\s)/;
-const isTouched = () => matchMedia("(pointer: coarse)").matches; // there, a focus brings up the keyboard
+const isTouched = () => matchMedia("(pointer: coarse)").matches;
 
 // The focus stays in the field; a screen reader is told which line of the list is chosen.
 function pointAt(field, list, chosen) {
@@ -2165,8 +2186,10 @@ class Hands {
     });
     $("browse").onclick = () => finder.open("");
     $("write").onclick = () => finder.open("@");
-    $("side-open").onclick = () => { $("side").classList.add("open"); $("side-close").focus(); };
-    $("side-close").onclick = () => $("side").classList.remove("open");
+    $("side-open").onclick = () => show.drawer(true);
+    $("side-close").onclick = () => show.drawer(false);
+    $("app").addEventListener("click", ({ target }) => { if (target === $("app")) show.drawer(false); });
+    matchMedia("(max-width: 720px)").addEventListener("change", () => show.drawer(false));
     $("leave").onclick = () => chat.part(chat.open);
     document.querySelector(".skip").onclick = click => {
       click.preventDefault(); // an address with a # is that of a room
@@ -2184,9 +2207,11 @@ class Hands {
     }, { passive: true });
     $("down").onclick = () => show.toEnd();
     $("log").addEventListener("click", click => this.#clicked(click.target));
-    for (const kind of ["pointerover", "focusin"]) {
-      $("messages").addEventListener(kind, ({ target }) => this.#offer(target.closest(".message[data-seq]")));
-    }
+    // What came up before a tap has ended would be hit by it, or move what is tapped.
+    const offer = ({ target }) => this.#offer(target.closest(".message[data-seq]"));
+    $("messages").addEventListener("pointerover", over => { if (over.pointerType !== "touch") offer(over); });
+    $("messages").addEventListener("focusin", focus => { if (!isTouched()) offer(focus); });
+    $("messages").addEventListener("click", offer);
     $("actions").addEventListener("click", click => {
       const action = click.target.closest("[data-do]")?.dataset.do;
       if (action) this.#do(action, this.#target);
@@ -2373,7 +2398,7 @@ class Hands {
 
   #escape() {
     if ($("toast").contains(document.activeElement)) { show.toast(""); $("typed").focus(); }
-    else if ($("side").classList.contains("open")) $("side").classList.remove("open");
+    else if ($("side").classList.contains("open")) show.drawer(false);
     else if (!$("beside").hidden) show.beside(null);
     else if (composer.isAboutSomething) composer.writeAbout(null);
     else { show.toEnd(); $("typed").focus(); }
