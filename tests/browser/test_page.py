@@ -15,6 +15,7 @@ from tests.browser.stage import Page, Stage, needs_browser
 from tests.proof.processes import environment, free_port
 from tests.test_clean import REFUSED, TRICKS
 from trio_chat.client.chat import Chat
+from trio_chat.messages import Mute
 
 pytestmark = needs_browser
 
@@ -898,6 +899,26 @@ async def test_a_name_is_registered_and_its_devices_come_and_go(stage: Stage) ->
     async with stage.page("alice") as (alice,), stage.browser.tab() as tab:
         other = Page(tab)
         await alice.tab.click("#me-open")
+async def test_a_refusal_is_told_in_another_room_too_and_can_be_tried_again(
+    stage: Stage,
+) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.register(PASSWORD)
+        await bob.join("garden")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.moderate(Mute("garden", "alice"))
+        await alice.run("composer.put('may I?'); $('send').click(); go('lobby')")
+        await alice.tab.until("$('toast').innerText.includes('Not sent to garden: ')")
+        await alice.tab.click("#toast button")
+        await alice.is_in("garden")
+        assert "Not sent: " in await alice.shown("#waiting .refused .fate")
+        await bob.moderate(Mute("garden", "alice", off=True))
+        await alice.tab.click("#waiting [data-fate=again]")
+        await alice.sees("may I?")
+        assert await alice.shown("#waiting") == ""
+
+
         await alice.set_password(PASSWORD, "something else")
         await alice.tab.until("document.getElementById('account-refused').innerText")
         await alice.set_password(PASSWORD)

@@ -631,9 +631,17 @@ class Chat {
     const isPassing = PASSING.has(error.code);
     if (isEarly) this.#early.add(room);
     if (isPassing) this.#sendLater(error.retry);
-    saying[isEarly || isPassing ? "delay" : "why"] = oneLine(error.text);
+    if (isEarly || isPassing) saying.delay = oneLine(error.text);
+    else this.#refused(saying, oneLine(error.text));
     this.#keepPending();
     show.pending();
+  }
+
+  // It stands at the end of its room, which may not be the one that is open.
+  #refused(saying, why) {
+    saying.why = why;
+    const room = this.rooms.get(saying.room);
+    if (room && room !== this.open) show.toast(`Not sent to ${room.title}: ${why}`, "Look", () => show.room(room));
   }
 
   #turnedAway(error) {
