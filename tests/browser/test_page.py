@@ -186,8 +186,20 @@ async def test_commands_mean_what_they_mean_at_a_terminal(stage: Stage) -> None:
         await alice.say("/leave lobby")
         await alice.tab.until("!chat.rooms.has('lobby')")
         assert await alice.run("chat.open.name") == "garden"
-        await alice.say("/leave lobby")
-        await alice.tab.until("$('toast').innerText === 'You are not in lobby.'")
+        for command in ("/leave", "/go"):
+            await alice.run("show.toast('')")
+            await alice.say(f"{command} lobby")
+            await alice.tab.until("$('toast').innerText === 'You are not in lobby.'")
+        await alice.say("/query @bob")
+        await alice.tab.until("chat.open.title === 'bob'")
+        await alice.say("/go Garden")
+        await alice.is_in("garden")
+        await bob.say("@alice", "psst")
+        await alice.tab.until("!!document.querySelector('#people .badge:not([hidden])')")
+        await alice.say("/unread")
+        await alice.tab.until("chat.open.title === 'bob'")
+        await alice.say("/rooms")
+        await alice.tab.until("$('found').innerText.includes('lobby')")
 
 
 async def test_the_way_to_the_field_is_no_way_to_a_room(stage: Stage) -> None:

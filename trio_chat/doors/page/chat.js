@@ -1537,9 +1537,10 @@ function tell(name, ...text) {
   if (text.length) chat.say(chat.open, text.join(" "));
 }
 
-function leaveRoom(name) {
-  const room = !name ? chat.open : name.startsWith("@") ? chat.roomWith(fold(name.slice(1))) : chat.rooms.get(fold(name));
-  if (room) chat.part(room);
+// Does something with a room that one is in.
+function inRoom(name, what) {
+  const room = name.startsWith("@") ? chat.roomWith(fold(name.slice(1))) : chat.rooms.get(fold(name));
+  if (room) what(room);
   else show.toast(`You are not in ${oneLine(name)}.`);
 }
 
@@ -1581,7 +1582,11 @@ const appoint = rank => name => act({ type: "appoint", name, rank });
 // takes, what it is for, what it does, and what tells what is wrong with its words.
 const COMMANDS = {
   join: ["ROOM [KEY]", "enter a room, or make it", enterRoom],
-  leave: ["[ROOM]", "leave this room, or another one", leaveRoom],
+  leave: ["[ROOM]", "leave this room, or another one", name => name ? inRoom(name, room => chat.part(room)) : chat.part(chat.open)],
+  go: ["ROOM", "go to a room that you are in", name => inRoom(name, room => show.room(room))],
+  unread: ["", "go to the next room with something unread", () => hands.turn(1, true)],
+  rooms: ["", "which rooms there are", () => finder.open("")],
+  query: ["NAME", "go to the room of you two", name => tell(name)],
   msg: ["NAME [TEXT]", "write to one person, and nobody else", tell],
   topic: ["TEXT", "say what this room is about; - takes it away", (...text) => act({ type: "topic", text: text.join(" ").replace(/^-$/, "") })],
   search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
@@ -1730,7 +1735,7 @@ class Composer {
     if (["register", "password"].includes(name)) words.length = 0; // a password slips in there
     const wrong = run && (this.#fitsUse(takes, words) ? whatIsWrong?.(...words) : `It is used like this: /${name} ${takes}`);
     if (!run) {
-      this.#hint(`There is no command /${oneLine(typed)}. //… says a text with a slash.`);
+      this.#hint(`There is no command /${oneLine(typed)}; /help lists them, //… says a text with a slash.`);
     } else if (wrong) {
       this.#hint(wrong);
     } else if (!chat.isConnected) {
@@ -2384,7 +2389,7 @@ class Hands {
       const isControl = press.ctrlKey || press.metaKey;
       if (isControl && press.key.toLowerCase() === "k") finder.open("");
       else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
-      else if (press.altKey && ["ArrowUp", "ArrowDown"].includes(press.key)) this.#turn(press.key === "ArrowUp" ? -1 : 1, press.shiftKey);
+      else if (press.altKey && ["ArrowUp", "ArrowDown"].includes(press.key)) this.turn(press.key === "ArrowUp" ? -1 : 1, press.shiftKey);
       else if (press.key === "Escape") this.#escape();
       else if (this.#messageKey(press)) { /* done */ }
       else { this.#startTyping(press); return; }
@@ -2392,7 +2397,7 @@ class Hands {
     });
   }
 
-  #turn(step, isUnread) {
+  turn(step, isUnread) {
     const places = [...document.querySelectorAll("#side [data-room]")].map(place => chat.rooms.get(place.dataset.room));
     const at = places.indexOf(chat.open);
     for (let count = 1; count <= places.length; count += 1) {
