@@ -729,6 +729,8 @@ async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
             ("navigation", "Rooms and people"),
             ("main", ""),
             ("heading", "# lobby"),
+            ("heading", "Rooms"),
+            ("list", "People"),
             ("region", "Messages in lobby"),
             ("list", "Messages in lobby"),
             ("textbox", "Message"),
@@ -736,6 +738,12 @@ async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
             ("button", "Search"),
             ("log", "New messages"),
         }
+        await bob.say("lobby", "hello?")
+        await alice.sees("hello?")
+        assert await alice.run(
+            "[...document.querySelectorAll('.message .head')].map(head => head.innerText)"
+            ".every(head => head.startsWith('bob'))"
+        ), "who says it is told of each message"
         nameless = {role for role, name in roles if not name}
         assert not nameless & {"button", "textbox", "dialog", "searchbox", "checkbox", "link"}
         unlabelled = await alice.run(
@@ -744,6 +752,21 @@ async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
             " !one.labels?.length).map(one => one.outerHTML)"
         )
         assert unlabelled == []
+
+
+async def test_the_focus_stays_where_it_is_when_somebody_comes(stage: Stage) -> None:
+    async with (
+        stage.server.connect(name="bob") as bob,
+        stage.server.connect(name="carol") as carol,
+        stage.page("alice") as (alice,),
+    ):
+        await bob.join("lobby")
+        await alice.tab.click("#members-open")
+        await alice.tab.until("!!document.querySelector('#members [data-person=bob]')")
+        await alice.run("document.querySelector('#members [data-person=bob]').focus()")
+        await carol.join("lobby")
+        await alice.tab.until("!!document.querySelector('#members [data-person=carol]')")
+        assert await alice.run("document.activeElement.dataset.person") == "bob"
 
 
 async def test_what_was_not_meant_after_all_is_not_done(stage: Stage) -> None:
@@ -876,6 +899,26 @@ async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
         assert typed == "into a room that is not there\ntyped meanwhile"
 
 
+async def test_a_refusal_is_told_in_another_room_too_and_can_be_tried_again(
+    stage: Stage,
+) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.register(PASSWORD)
+        await bob.join("garden")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.moderate(Mute("garden", "alice"))
+        await alice.run("composer.put('may I?'); $('send').click(); go('lobby')")
+        await alice.tab.until("$('toast').innerText.includes('Not sent to garden: ')")
+        await alice.tab.click("#toast button")
+        await alice.is_in("garden")
+        assert "Not sent: " in await alice.shown("#waiting .refused .fate")
+        await bob.moderate(Mute("garden", "alice", off=True))
+        await alice.tab.click("#waiting [data-fate=again]")
+        await alice.sees("may I?")
+        assert await alice.shown("#waiting") == ""
+
+
 async def test_what_can_not_be_done_without_a_connection_is_not_lost(stage: Stage) -> None:
     async with stage.page("alice") as (alice,):
         await alice.say("the frist")
@@ -911,26 +954,6 @@ async def test_a_name_is_registered_and_its_devices_come_and_go(stage: Stage) ->
     async with stage.page("alice") as (alice,), stage.browser.tab() as tab:
         other = Page(tab)
         await alice.tab.click("#me-open")
-async def test_a_refusal_is_told_in_another_room_too_and_can_be_tried_again(
-    stage: Stage,
-) -> None:
-    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
-        await bob.register(PASSWORD)
-        await bob.join("garden")
-        await alice.open_room("garden")
-        await alice.is_in("garden")
-        await bob.moderate(Mute("garden", "alice"))
-        await alice.run("composer.put('may I?'); $('send').click(); go('lobby')")
-        await alice.tab.until("$('toast').innerText.includes('Not sent to garden: ')")
-        await alice.tab.click("#toast button")
-        await alice.is_in("garden")
-        assert "Not sent: " in await alice.shown("#waiting .refused .fate")
-        await bob.moderate(Mute("garden", "alice", off=True))
-        await alice.tab.click("#waiting [data-fate=again]")
-        await alice.sees("may I?")
-        assert await alice.shown("#waiting") == ""
-
-
         await alice.set_password(PASSWORD, "something else")
         await alice.tab.until("document.getElementById('account-refused').innerText")
         await alice.set_password(PASSWORD)

@@ -915,7 +915,7 @@ function plain(text) {
 
 // Where there may be something of what one person has seen or written.
 const SEEN = [
-  "messages", "waiting", "rooms", "people", "hits", "heard", "found", "device-list", "completions", "about-text",
+  "messages", "waiting", "rooms", "people", "members", "hits", "heard", "found", "device-list", "completions", "about-text",
   "hint", "toast", "my-name", "whose", "account-title",
 ];
 
@@ -951,8 +951,8 @@ class Show {
     document.body.append($("actions"));
     for (const part of SEEN) $(part).replaceChildren();
     this.about(null);
+    this.beside(null);
     $("search").reset();
-    for (const part of ["beside", "more-hits"]) $(part).hidden = true;
     finder.forget();
     $("typed").value = "";
   }
@@ -1409,14 +1409,18 @@ class Show {
     $("more-hits").hidden = true;
     $("beside-title").textContent = what === "search" ? "Search" : "Who is here";
     $("members-open").setAttribute("aria-expanded", String(what === "members"));
+    this.#members(chat.open);
     if (what === "members") chat.askWho(chat.open);
     if (what === "search") $("search").elements.words.focus();
     if (!what) composer.focus();
   }
 
   #members(room) {
+    if ($("members").hidden) return;
     const names = room ? [...room.members].sort(([a], [b]) => a.localeCompare(b)) : [];
+    const held = document.activeElement.dataset.person;
     $("members").replaceChildren(...names.map(([name, rank]) => this.#member(name, rank)));
+    [...$("members").querySelectorAll("button")].find(one => one.dataset.person === held)?.focus();
   }
 
   #member(name, rank) {
