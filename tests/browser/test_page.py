@@ -779,7 +779,7 @@ async def test_what_was_not_meant_after_all_is_not_done(stage: Stage) -> None:
         await alice.run("document.querySelector('#signs input').focus()")
         await alice.tab.type("oops")
         await alice.tab.press("Escape")
-        await alice.tab.until("!$('signs').open")
+        await alice.tab.until("!$('signs').open && document.activeElement === $('typed')")
         await alice.run(ON_THE_FIRST)
         await alice.tab.press("Delete")
         await alice.tab.until("document.activeElement.innerText === 'Delete'")
