@@ -57,7 +57,7 @@ from trio_chat.pairs import is_pair_name, is_private
 from trio_chat.revisions import Revisions, Target, event_of
 from trio_chat.roles import Access, Role
 from trio_chat.rooms import Device, Follower, Member, Room
-from trio_chat.wire import SERVER
+from trio_chat.wire import SERVER, stored_line
 
 
 @define(eq=False, repr=False)
@@ -87,7 +87,7 @@ class Batch:
     _said_from: dict[tuple[Device, str], RoomDraft] = field(
         factory=dict, init=False
     )  # since the last post of another kind
-    _answers: dict[Outbox, list[Reply]] = field(factory=dict, init=False)
+    _answers: dict[Outbox, list[bytes]] = field(factory=dict, init=False)
     _refusals: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -136,8 +136,8 @@ class Batch:
 
     def deliver(self) -> None:
         """Carry it out: answer, change the rooms, tell everybody. No await, no failure."""
-        for outbox, replies in self._answers.items():
-            outbox.hold(outbox.format(map(SERVER.encode, replies)))
+        for outbox, lines in self._answers.items():
+            outbox.hold(outbox.format(lines))
         tally = self.hub.tally
         tally.events += len(self.entries)
         tally.refusals.update(self._refusals)
@@ -199,17 +199,17 @@ class Batch:
         """Say something in a room where the same device has just said something: nothing has
         changed since where it stands. 11 µs instead of 14, if many come at once. False if
         there is something about it that has to be looked at."""
-        draft = self._said_from.get((device, say.room))
-        is_plain = say.id is not None and say.reply_to is None and rules.is_short(say.text)
-        if draft is None or not is_plain:
+        draft, id = self._said_from.get((device, say.room)), say.id
+        if draft is None or id is None or say.reply_to is not None:
             return False
-        key = Key(device.name, str(say.id))
-        if key in self._said or key in self.known:
+        key = Key(device.name, id)
+        if key in self._said or key in self.known or not rules.is_short(say.text):
             return False
         entry = draft.stamp(device.member, say, self.now)
         self.entries.append(entry)
-        self._said[key] = entry.place
-        self._ack(device, say, entry.place)
+        self._said[key] = place = entry.place
+        # There is a list, for what was said before has its ack.
+        self._answers[device.connection.outbox].append(stored_line(id, *place))
         return True
 
     def _carry(
@@ -283,7 +283,7 @@ class Batch:
             for device in member.devices:
                 self.renew(device)
 
-    def _ack(self, device: Device, post: Post, place: Place, *, again: bool = False) -> None:
+    def _ack(self, device: Device, post: Post, place: Place, *, again: bool) -> None:
         if post.id is not None:
             self._answer(device, Ack(post.id, place.room, place.seq, again))
 
@@ -452,4 +452,4 @@ class Batch:
             self._rooms[name] = draft
 
     def _answer(self, device: Device, reply: Reply) -> None:
-        self._answers.setdefault(device.connection.outbox, []).append(reply)
+        self._answers.setdefault(device.connection.outbox, []).append(SERVER.encode(reply))

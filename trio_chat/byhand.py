@@ -2,7 +2,8 @@
 
 What cattrs makes of a class does the same, and does it for all the others: an event takes
 1.4 µs from object to line that way, and 0.8 this way; an ack 0.6 and 0.3; a say from line to
-object 2.0 and 1.4. `test_by_hand` holds that both ways agree.
+object 2.0 and 1.4. And where the object would be made only to become a line, it is left out:
+0.6 µs less for an event and for an ack. `test_byhand` holds that all ways agree.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,12 +32,28 @@ def fields_of_say(say: Say) -> Fields:
     return fields
 
 
+def fields_of_stored(id: str, room: str, seq: int) -> Fields:
+    """Those of the ack of a post that is stored for the first time."""
+    return {"type": "ack", "id": id, "room": room, "seq": seq}
+
+
 def fields_of_ack(ack: Ack) -> Fields:
     """Those that are not at their default."""
-    fields: Fields = {"type": "ack", "id": ack.id, "room": ack.room, "seq": ack.seq}
+    fields = fields_of_stored(ack.id, ack.room, ack.seq)
     if ack.again:
         fields["again"] = True
     return fields
+
+
+def fields_of_said(seq: int, at: datetime, by: str, say: Say) -> Fields:
+    """Those of the event that a say becomes."""
+    return {
+        "type": "event",
+        "seq": seq,
+        "at": time_text(at),
+        "by": by,
+        "message": fields_of_say(say),
+    }
 
 
 def fields_of_event(event: Event) -> Fields:

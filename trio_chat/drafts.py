@@ -9,7 +9,7 @@ from trio_chat.charter import Charter, Identity
 from trio_chat.history import Entry, Place
 from trio_chat.messages import Deed, Delete, Edit, Event, Post, React, Say, Topic
 from trio_chat.names import Name
-from trio_chat.revisions import line_of
+from trio_chat.revisions import line_of, line_of_say
 from trio_chat.rooms import Device, Follower, Member, Room
 
 ONCE = Say | Edit | Delete | React | Topic
@@ -61,14 +61,20 @@ class RoomDraft:
         Raises `TextTooLong`; the room is as before then.
         """
         at = max(now, self.last_at)
-        place = Place(self.room.name, self.first + len(self.lines))
-        line = line_of(Event(place.seq, at, author.name, post))
+        by, seq = author.name, self.first + len(self.lines)
+        place = Place(self.room.name, seq)
+        if isinstance(post, Say):
+            line = line_of_say(seq, at, by, post)
+            entry = Entry(place, at, by, line, post.id, post.text, author.identity)
+        else:
+            line, id = line_of(Event(seq, at, by, post)), None
+            if isinstance(post, ONCE):
+                id = post.id
+            is_deed = isinstance(post, Deed)
+            entry = Entry(place, at, by, line, id, None, author.identity, is_deed)
         self.lines.append(line)
-        self.last_at, self.last_by = at, author.name
-        id = post.id if isinstance(post, ONCE) else None
-        text = post.text if isinstance(post, Say) else None
-        is_deed = text is None and isinstance(post, Deed)
-        return Entry(place, at, author.name, line, id, text, author.identity, is_deed)
+        self.last_at, self.last_by = at, by
+        return entry
 
     def come(self, device: Device, after: int | None, seq: int, *, is_quiet: bool) -> None:
         follower = Follower(device, self.room, device.connection.outbox, after, is_quiet)

@@ -6,6 +6,7 @@ it as it is now, and what was deleted is not there any more.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from attrs import define, evolve, field, frozen
 
@@ -16,7 +17,7 @@ from trio_chat.history import SLICE_BYTES, Place, Record, Rewritten
 from trio_chat.messages import Delete, Edit, Event, Post, React, Say
 from trio_chat.names import Name
 from trio_chat.roles import Role
-from trio_chat.wire import CLIENT, SERVER
+from trio_chat.wire import CLIENT, SERVER, said_line
 
 ABOUT_ANOTHER = Edit | Delete | React
 """Posts that are about an event which stands in the log already."""
@@ -94,9 +95,17 @@ def edit_of(place: Place, record: Record) -> Place | None:
 
 def line_of(event: Event) -> bytes:
     """The line of an event. Raises `TextTooLong`."""
-    line = SERVER.encode(event)
     margin = EDIT_MARGIN if isinstance(event.message, Edit) else 0
-    if len(line) > SLICE_BYTES - margin:
+    return _fitting(SERVER.encode(event), SLICE_BYTES - margin)
+
+
+def line_of_say(seq: int, at: datetime, by: str, say: Say) -> bytes:
+    """The line of the event that a say becomes. Raises `TextTooLong`."""
+    return _fitting(said_line(seq, at, by, say), SLICE_BYTES)
+
+
+def _fitting(line: bytes, most: int) -> bytes:
+    if len(line) > most:
         raise TextTooLong("with its escapes the text does not fit into a line")
     return line
 

@@ -95,8 +95,11 @@ class Submission:
     @property
     def weight(self) -> int:
         """About the bytes of the events that it makes."""
-        texts = sum(len(post.text) for post in self.posts if isinstance(post, Say | Edit))
-        return POST_WEIGHT * len(self.posts) + texts
+        weight = POST_WEIGHT * len(self.posts)
+        for post in self.posts:
+            if isinstance(post, Say) or isinstance(post, Edit):  # noqa: SIM101 # 0.1 µs, not 0.4
+                weight += len(post.text)
+        return weight
 
 
 @frozen
@@ -290,7 +293,8 @@ class Sequencer:
         """The events that are meant, and whether one may see them now."""
         member, now = submission.device.member, self.now()
         for post in submission.posts:
-            if isinstance(post, ABOUT_ANOTHER):
+            # A look at the three kinds takes 0.3 µs, and nearly all are none of them.
+            if post.__class__ is not Say and isinstance(post, ABOUT_ANOTHER):
                 with suppress(Refused):  # the batch will say so
                     place = Place(self.hub.find_name(member, post.room), post.seq)
                     room = self.hub.get(place.room)

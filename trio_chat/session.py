@@ -81,7 +81,7 @@ from trio_chat.reception import Reception
 from trio_chat.roles import Verb
 from trio_chat.rooms import Device
 from trio_chat.sequencer import Sequencer, Submission
-from trio_chat.wire import SERVER
+from trio_chat.wire import SERVER, read_say
 
 HELLO_WITHIN = 15.0
 """Seconds from connecting to a hello: enough to type one by hand into nc. A door's own
@@ -287,7 +287,8 @@ class Session:
         try:
             while chunk := chunk or await self._receive():
                 for line in self._lines.feed(chunk):
-                    await self._hear(line)
+                    if not self._hear_say(line):
+                        await self._hear(line)
                 chunk = await self._hear_meanwhile()
                 if not chunk:
                     await self._submit()
@@ -327,6 +328,15 @@ class Session:
         if failure is not None:
             raise LinkLost("connection reset") from failure
         return chunk
+
+    def _hear_say(self, line: bytes) -> bool:
+        """Most of what is heard is said in a room, and is only kept here for the sequencer:
+        2 µs instead of 4. False if it is something else, or if anything is wrong with it."""
+        say = None if self._device is None else read_say(line)
+        if say is None or is_private(say.room):
+            return False
+        self._posts.append(say)
+        return True
 
     async def _hear(self, line: bytes) -> None:
         if self._device is None:

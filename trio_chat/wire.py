@@ -17,7 +17,13 @@ from attrs import evolve
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
-from trio_chat.byhand import FIELDS_OF, build_say, time_text
+from trio_chat.byhand import (
+    FIELDS_OF,
+    build_say,
+    fields_of_said,
+    fields_of_stored,
+    time_text,
+)
 from trio_chat.errors import BadFields, NotJson, UnknownType
 from trio_chat.messages import (
     ID_CHARS,
@@ -62,11 +68,34 @@ class Codec(Generic[In, Out]):
 
         Raises `BadFields` if a text is no Unicode (it has a lone surrogate).
         """
-        fields = self._fields_of[message.__class__](message)
-        try:
-            return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
-        except orjson.JSONEncodeError as exc:
-            raise BadFields(str(exc), _id_of(fields)) from exc
+        return _line(self._fields_of[message.__class__](message))
+
+
+def read_say(line: bytes) -> Say | None:
+    """The say in `line`; None if it is something else, or if something is wrong with it:
+    `decode` finds out what. 1.3 µs instead of 1.7."""
+    try:
+        fields = orjson.loads(line)
+        return build_say(fields) if fields["type"] == "say" else None
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def said_line(seq: int, at: datetime, by: str, say: Say) -> bytes:
+    """The line of the event that a say becomes. Raises `BadFields` as `encode` does."""
+    return _line(fields_of_said(seq, at, by, say))
+
+
+def stored_line(id: str, room: str, seq: int) -> bytes:
+    """The line of the ack of a post that is stored for the first time."""
+    return _line(fields_of_stored(id, room, seq))
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as exc:
+        raise BadFields(str(exc), _id_of(fields)) from exc
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -128,10 +128,11 @@ class MemoryHistory:
     async def append(
         self, entries: Sequence[Entry], changes: Sequence[Change] = ()
     ) -> Mapping[Key, Place]:
-        standing = await self.find([key for entry in entries if (key := entry.key) is not None])
+        keys = [entry.key for entry in entries]
+        standing = await self.find([key for key in keys if key is not None])
         if not standing:
-            for entry in entries:
-                self._append(entry)
+            for entry, key in zip(entries, keys, strict=True):
+                self._append(entry, key)
             for change in changes:
                 self._make(change)
         return standing
@@ -145,13 +146,14 @@ class MemoryHistory:
         found = {place: self._logs.get(place.room, _Log()).get(place.seq) for place in places}
         return {at: Record(entry.line, entry.author) for at, entry in found.items() if entry}
 
-    def _append(self, entry: Entry) -> None:
-        log = self._logs.setdefault(entry.place.room, _Log())
+    def _append(self, entry: Entry, key: Key | None) -> None:
+        log = self._logs.get(entry.place.room)
+        if log is None:
+            log = self._logs[entry.place.room] = _Log()
         assert entry.place.seq == log.last + 1, "a hole in the log"
         log.entries.append(entry)
         log.numbers.append(self._count)
         self._count += 1
-        key = entry.key
         if key is not None:
             self._places[key] = entry.place
         if len(log.entries) > self.kept_events:
