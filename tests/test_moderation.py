@@ -43,8 +43,10 @@ from trio_chat.messages import History as Ask
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.questions import Asker, Question, answer
+from trio_chat.roles import Verb
 from trio_chat.rooms import Device
 from trio_chat.sequencer import Sequencer, Submission
+from trio_chat.tokens import Scope
 from trio_chat.wire import CLIENT
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -179,6 +181,30 @@ async def test_a_name_that_nobody_has_can_be_banned(house: House) -> None:
     owner = house.enter("owner", has_account=True)
     await house.post(owner, Join("tea"), Ban("tea", "eve"))
     assert await house.refused(house.enter("eve"), Join("tea")) == "banned"
+
+
+@pytest.mark.parametrize("id", [None, "c1"], ids=["without an id", "with an id"])
+async def test_who_may_not_speak_may_not_speak_at_once_either(
+    house: House, id: str | None
+) -> None:
+    """What has an id takes a shorter way, if there is nothing about it to be looked at."""
+    owner = house.enter("owner", has_account=True)
+    guests = [house.enter(name) for name in ("away", "muted", "banned", "bot")]
+    away, muted, banned, bot = guests
+    await house.post(owner, Join("tea"))
+    for guest in guests[1:]:
+        await house.post(guest, Join("tea"))
+    await house.post(owner, Mute("tea", "muted"), Ban("tea", "banned"))
+    bot.scope = Scope(frozenset({Verb.SEE}), None)
+    assert await house.refused(owner, Say("nowhere", "hi", id)) == "no_such_room"
+    for guest, code in (
+        (away, "not_in_room"),
+        (muted, "muted"),
+        (banned, "banned"),
+        (bot, "not_allowed"),
+        (owner, None),
+    ):
+        assert await house.refused(guest, Say("tea", "hi", id)) == code
 
 
 async def test_who_is_muted_may_listen_leave_and_come_back(house: House) -> None:

@@ -55,7 +55,7 @@ from trio_chat.names import Name, parse_name
 from trio_chat.outbox import Outbox
 from trio_chat.pairs import is_pair_name, is_private
 from trio_chat.revisions import Revisions, Target, event_of
-from trio_chat.roles import Access, Role
+from trio_chat.roles import Access, Role, Verb, may
 from trio_chat.rooms import Device, Follower, Member, Room
 from trio_chat.wire import SERVER, stored_line
 
@@ -99,7 +99,7 @@ class Batch:
             return  # it can't be told any more; what it did not hear of did not happen
         if not isinstance(post, Say):
             self._said_from.clear()
-        elif self._say_on(device, post):
+        elif self._say_at_once(device, post):
             return
         try:
             if not self._let_back(device, post):
@@ -195,22 +195,40 @@ class Batch:
         if isinstance(post, Say):
             self._said_from[device, draft.room.name] = draft
 
-    def _say_on(self, device: Device, say: Say) -> bool:
-        """Say something in a room where the same device has just said something: nothing has
-        changed since where it stands. 11 µs instead of 14, if many come at once. False if
+    def _say_at_once(self, device: Device, say: Say) -> bool:
+        """Say something that the rules surely allow, without all that they ask for: 7 µs
+        instead of 13, and 4 where the same device has just said something there. False if
         there is something about it that has to be looked at."""
-        draft, id = self._said_from.get((device, say.room)), say.id
-        if draft is None or id is None or say.reply_to is not None:
+        id = say.id
+        if id is None or say.reply_to is not None or not rules.is_short(say.text):
             return False
         key = Key(device.name, id)
-        if key in self._said or key in self.known or not rules.is_short(say.text):
+        if key in self._said or key in self.known:
             return False
+        where = device, say.room
+        draft = self._said_from.get(where)
+        if draft is None:
+            draft = self._where_it_may_speak(device, say.room)
+            if draft is None:
+                return False
+            self._keep(draft)
+            self._said_from[where] = draft
         entry = draft.stamp(device.member, say, self.now)
         self.entries.append(entry)
         self._said[key] = place = entry.place
-        # There is a list, for what was said before has its ack.
-        self._answers[device.connection.outbox].append(stored_line(id, *place))
+        self._answer_line(device, stored_line(id, *place))
         return True
+
+    def _where_it_may_speak(self, device: Device, raw: str) -> RoomDraft | None:
+        """The draft of a room for many, if `device` is in it and may say something."""
+        room = self.hub.rooms.get(Name(raw))
+        if room is None or device.scope is not None or self.failure is not None:
+            return None
+        draft = self._draft(room)
+        if draft.follower(device) is None:
+            return None
+        refused = may(Verb.SAY, self._role(draft, device.member), draft.charter.access)
+        return draft if refused is None else None
 
     def _carry(
         self, draft: RoomDraft, device: Device, post: Post, target: Target | None, seq: int
@@ -452,4 +470,7 @@ class Batch:
             self._rooms[name] = draft
 
     def _answer(self, device: Device, reply: Reply) -> None:
-        self._answers.setdefault(device.connection.outbox, []).append(SERVER.encode(reply))
+        self._answer_line(device, SERVER.encode(reply))
+
+    def _answer_line(self, device: Device, line: bytes) -> None:
+        self._answers.setdefault(device.connection.outbox, []).append(line)
