@@ -59,10 +59,10 @@ WHY = {
     "rooms": "what a say costs is shared by ten, and each speaker wakes a task",
     "p50": "a commit waits for the disk",
     "p99": "not the disk, for `--no-history` has it, too; it is not known what",
-    "idle": "two tasks, their scopes, a channel, and who it is",
+    "idle": "a task, a nursery, its scopes, and who it is",
     "elsewhere": "rounds move by half; nothing that is done for a say looks elsewhere",
     "receive": "see what a say costs, below",
-    "joins": "a nursery, two tasks, a token to be stored and a page to be read for each",
+    "joins": "a nursery, a task, a token to be stored and a page to be read for each",
     "start": "imports: trio, attrs, cyclopts and structlog above all",
 }
 """What a figure is made of, for where a goal is missed; the parts are measured, too."""

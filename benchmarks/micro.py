@@ -10,14 +10,13 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
 from attrs import define, field
-from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.charter import Identity
 from trio_chat.doors.stream import TcpStream
@@ -108,18 +107,17 @@ def codec_and_framing() -> Times:
 # ---------------------------------------------------------------- to each member
 
 
-async def fan_out() -> Times:
+def fan_out() -> Times:
     """What is done for each member: in Python, and by the kernel."""
     line = SERVER.encode(EVENT)
-    times = {}
-    async with told_room() as room:
-        for count in TOGETHER:
-            lines = [line] * count
+    room, times = told_room(), {}
+    for count in TOGETHER:
+        lines = [line] * count
 
-            def tell(lines: list[bytes] = lines) -> None:
-                room.tell(room.head + 1, lines)
+        def tell(lines: list[bytes] = lines) -> None:
+            room.tell(room.head + 1, lines)
 
-            times[f"a member is told {count}"] = best_of(tell, FOLLOWERS)
+        times[f"a member is told {count}"] = best_of(tell, FOLLOWERS)
     with pair() as (near, far):
 
         def write() -> None:
@@ -130,20 +128,15 @@ async def fan_out() -> Times:
     return times
 
 
-@asynccontextmanager
-async def told_room() -> AsyncIterator[Room]:
+def told_room() -> Room:
     """A room whose followers' connections take everything at once."""
     room = Room(LOBBY, MemoryHistory())
-    async with trio.open_nursery() as nursery:
-        for number in range(FOLLOWERS):
-            outbox = Outbox(len)
-            member = Member(Name(f"m{number}"), Identity(number))
-            device = Device(DeviceId(number), member, Nobody(outbox), Token(b""))
-            room.live[Follower(device, room, outbox)] = None
-            nursery.start_soon(outbox.take)
-        await wait_all_tasks_blocked()
-        yield room
-        nursery.cancel_scope.cancel()
+    for number in range(FOLLOWERS):
+        outbox = Outbox(len)
+        member = Member(Name(f"m{number}"), Identity(number))
+        device = Device(DeviceId(number), member, Nobody(outbox), Token(b""))
+        room.live[Follower(device, room, outbox)] = None
+    return room
 
 
 class Nobody:
@@ -212,7 +205,6 @@ async def sequenced(history: History, count: int) -> float:
     speaker = Speaker(Hub(history), count)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(speaker.sequencer.run)
-        nursery.start_soon(speaker.device.connection.outbox.take)
         await speaker.submit(Join(LOBBY))
         micros = await best_await(speaker.speak, count)
         nursery.cancel_scope.cancel()
@@ -271,8 +263,8 @@ def sync_seconds() -> float:
 
 async def measure() -> Times:
     """What each part takes."""
-    times = codec_and_framing()
-    for part in (fan_out, switches, order):
+    times = codec_and_framing() | fan_out()
+    for part in (switches, order):
         times |= await part()
     return times
 

@@ -3,6 +3,7 @@
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,9 @@ from benchmarks.measure import Failed
 from benchmarks.plot import draw
 from benchmarks.results import Results
 from benchmarks.rivals import RIVALS, Rival
+from trio_chat import byhand
 from trio_chat.bench.plan import Plan, text_of
 from trio_chat.bench.verify import Acks, Fault, Kind, Numbering, Passage, Reading
-from trio_chat.byhand import FIELDS_OF
-from trio_chat.messages import Say
 
 SIZE = 32
 TEXT = text_of(0, 0, SIZE)
@@ -234,12 +234,12 @@ def test_what_has_become_slower_is_found_by_its_cause(
     before = micros()
     lost, clock = [0.0], time.process_time
 
-    def slowly(say: object) -> dict[str, object]:
+    def slowly(at: datetime) -> str:
         lost[0] += 0.02  # as if it had taken so long
-        return {"say": str(say)}
+        return str(at)
 
     monkeypatch.setattr(time, "process_time", lambda: clock() + lost[0])
-    monkeypatch.setitem(FIELDS_OF, Say, slowly)
+    monkeypatch.setattr(byhand, "time_text", slowly)
     after = micros()
     slower = {part for part in before if after[part] > before[part] + 10_000}
     assert slower == {

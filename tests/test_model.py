@@ -133,6 +133,7 @@ class Rooms(RuleBasedStateMachine):
             follower.outbox = device.connection.outbox
         replies = []
         while outbox.has_queued:
+            assert outbox._receive is not None, "what is queued is in it"  # noqa: SLF001
             data = outbox._receive.receive_nowait()  # noqa: SLF001 # nobody awaits here
             outbox._slots -= 1  # noqa: SLF001
             replies += [CLIENT.decode(line) for line in bytes(data).splitlines()]

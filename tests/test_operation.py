@@ -222,7 +222,7 @@ async def test_a_signal_shows_every_task() -> None:
         peer = await server.dial()
         await peer.enter("alice")
         server.process.send_signal(signal.SIGUSR1)
-        await said(server, "Session._deliver")
+        await said(server, "Session._receive")
         await peer.tell(Ping())
         await peer.hear(Pong)
         await trio.aclose_forcefully(peer.link.stream)

@@ -1,10 +1,14 @@
 """The bounded queue before one connection."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.outbox import QUEUED_BYTES, SLOTS, Outbox
+
+Write = Callable[[bytes], int]
 
 
 class Kernel:
@@ -26,6 +30,23 @@ class Silent:
     async def next_page(self) -> tuple[bytes, bool]:
         await trio.sleep_forever()
         raise AssertionError
+
+
+class Writers:
+    """Takes all that is to be taken of an outbox, and counts how often it is started."""
+
+    def __init__(self, nursery: trio.Nursery, outbox: Outbox) -> None:
+        self.taken = b""
+        self.started = 0
+        self._nursery, self._outbox = nursery, outbox
+        outbox.start_writer = self._start
+
+    def _start(self) -> None:
+        self.started += 1
+        self._nursery.start_soon(self._write)
+
+    async def _write(self) -> None:
+        self.taken += await take_all(self._outbox)
 
 
 async def take_all(outbox: Outbox) -> bytes:
@@ -104,36 +125,72 @@ async def test_a_closed_outbox_takes_nothing_and_calls_nobody_slow() -> None:
     assert await take_all(outbox) == b"beforegoodbye"
 
 
-async def test_an_idle_writer_lets_the_kernel_have_it_at_once() -> None:
+async def test_the_kernel_has_it_at_once_and_a_writer_what_it_does_not_take() -> None:
     kernel = Kernel(room=8)
     outbox = Outbox(kernel.write)
-    taken = b""
-
-    async def writer() -> None:
-        nonlocal taken
-        taken = await take_all(outbox)
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer)
-        await wait_all_tasks_blocked()
+        writers = Writers(nursery, outbox)
         outbox.put(b"12345")
-        assert kernel.taken == b"12345"
+        assert (kernel.taken, writers.started) == (b"12345", 0)
         outbox.put(b"6789")  # the kernel takes a part: the rest must not be overtaken
         outbox.put(b"abc")
         kernel.room = 100
         outbox.put(b"def")
         outbox.close()
-    assert kernel.taken + taken == b"123456789abcdef"
+    assert (kernel.taken, writers.taken) == (b"12345678", b"9abcdef")
+    assert writers.started == 1
+
+
+async def test_when_all_is_written_the_writer_ends_and_the_kernel_has_the_next() -> None:
+    kernel = Kernel(room=3)
+    outbox = Outbox(kernel.write)
+    async with trio.open_nursery() as nursery:
+        writers = Writers(nursery, outbox)
+        outbox.put(b"12345")
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        kernel.room = 6
+        outbox.put(b"67890")
+        await wait_all_tasks_blocked()
+        outbox.close()
+        outbox.put(b"nothing")
+    assert (kernel.taken, writers.taken) == (b"123678", b"4590")
+    assert writers.started == 2
+
+
+async def test_where_it_can_not_be_written_at_once_one_writer_waits() -> None:
+    outbox = Outbox()
+    async with trio.open_nursery() as nursery:
+        writers = Writers(nursery, outbox)
+        for part in (b"1", b"2"):
+            outbox.put(part)
+            await wait_all_tasks_blocked()
+        outbox.close(b"3")
+    assert (writers.taken, writers.started) == (b"123", 1)
 
 
 async def test_nothing_is_written_past_a_writer_that_is_busy() -> None:
+    kernel = Kernel(room=0)
+    outbox = Outbox(kernel.write)
+    outbox.put(b"first")
+    kernel.room = 100
+    assert await outbox.take() == b"first"
+    outbox.put(b"second")  # it is still sending
+    assert kernel.taken == b""
+
+
+async def test_an_answer_that_is_held_is_not_written_past_a_writer_either() -> None:
     kernel = Kernel(room=100)
     outbox = Outbox(kernel.write)
-    outbox.put(b"first")  # no writer is waiting yet
-    assert kernel.taken == b""
-    assert await outbox.take() == b"first"
-    outbox.put(b"second")  # and now it is sending
-    assert kernel.taken == b""
+    async with trio.open_nursery() as nursery:
+        writers = Writers(nursery, outbox)
+        outbox.hold(b"ack")
+        outbox.fall_behind(Silent())  # its pages come from the writer
+        outbox.let_go()
+        outbox.put(b"event")
+        assert kernel.taken == b""
+        outbox.close()
+    assert writers.taken == b"ackevent"
 
 
 async def test_a_broken_socket_is_left_to_the_writer() -> None:
@@ -141,16 +198,18 @@ async def test_a_broken_socket_is_left_to_the_writer() -> None:
         raise BrokenPipeError
 
     outbox = Outbox(broken)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.take)
-        await wait_all_tasks_blocked()
-        assert outbox.put(b"data")
+    assert outbox.put(b"data")
+    assert await outbox.take() == b"data"
 
 
-async def test_falling_behind_wakes_an_idle_writer() -> None:
-    outbox = Outbox()
+@pytest.mark.parametrize("write", [None, Kernel(room=100).write], ids=["waiting", "at once"])
+async def test_falling_behind_wakes_or_starts_a_writer(write: Write | None) -> None:
+    outbox = Outbox(write)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.take)
+        Writers(nursery, outbox)
+        outbox.put(b"data")
         await wait_all_tasks_blocked()
         outbox.fall_behind(Silent())
+        assert outbox.has_queued
+        outbox.close()
     assert len(outbox.behind) == 1

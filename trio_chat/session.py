@@ -1,6 +1,7 @@
 """One connection's conversation, from hello to the end: a nursery with two tasks.
 
-The reader hears the peer out; the writer empties the outbox. Only the writer waits for the
+The reader hears the peer out; the writer empties the outbox, and is there only while there is
+something to write that the kernel does not take at once. Only the writer waits for the
 stream to take bytes, and it is cancelled only to cut the peer off: a send that was
 cancelled has sent a part, and nothing may follow that. So a polite end is to close the
 outbox and let the writer finish.
@@ -198,7 +199,7 @@ class Session:
     _strange_bytes: int = field(default=0, init=False)
     _pace: Pace = field(init=False)
     _quotas: Quotas = field(factory=Quotas, init=False)
-    _life: trio.CancelScope | None = field(default=None, init=False)
+    _life: trio.Nursery | None = field(default=None, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _device: Device | None = field(default=None, init=False)
     _fell_silent: bool = field(default=False, init=False)
@@ -223,15 +224,17 @@ class Session:
         """Serve the connection to its end."""
         try:
             async with trio.open_nursery() as nursery:
-                self._life = nursery.cancel_scope
-                nursery.start_soon(self._deliver)
-                await self._listen()
+                self._life = nursery
+                self.outbox.start_writer = self._start_writer
+                try:
+                    await self._listen()
+                finally:  # or a writer might be wanted when the nursery takes none any more
+                    self.outbox.cut()
         except* LinkLost as lost:
             self._note("link lost", why=str(lost.exceptions[0]))
         except* Exception:
             log.exception("bug: a session died")
         finally:
-            self.outbox.cut()
             device = self._device
             if device is not None and device.connection is self and not device.is_gone:
                 self._lose(device)
@@ -244,7 +247,7 @@ class Session:
         self.outbox.ending = ending
         self.outbox.cut()
         assert self._life is not None, "who is in has a connection that runs"
-        self._life.cancel(reason=why)
+        self._life.cancel_scope.cancel(reason=why)
 
     def _lose(self, device: Device) -> None:
         """The connection is over. Who pings means to stay, and is expected back; who does
@@ -587,8 +590,13 @@ class Session:
 
     # ------------------------------------------------------------ the writer
 
+    def _start_writer(self) -> None:
+        assert self._life is not None, "nothing is said to a connection that does not run"
+        self._life.start_soon(self._deliver)
+
     async def _deliver(self) -> None:
-        """Send what is queued; when nothing is, read on for those who are behind."""
+        """Send what is queued; when nothing is, read on for those who are behind; and end
+        when nobody is, until there is something again."""
         while (data := await self.outbox.take()) is not None:
             await self._send(data)
             self.outbox.sent(len(data))
