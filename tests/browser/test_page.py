@@ -109,6 +109,26 @@ async def test_what_is_said_in_private_reaches_the_other_one_only(stage: Stage) 
         assert names == 1
 
 
+async def test_a_private_room_that_was_put_away_comes_back_with_the_next_word(
+    stage: Stage,
+) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.say("@alice", "one")
+        await alice.tab.until("!!document.querySelector('#people .badge:not([hidden])')")
+        await alice.tab.click("#people .place")
+        await alice.sees("one")
+        await alice.tab.until("chat.open.read === 1")
+        await alice.say("/leave")
+        await alice.is_in("lobby")
+        await alice.tab.until("!document.querySelector('#people .place')")
+        await bob.say("@alice", "two")
+        await alice.tab.until("!!document.querySelector('#people .badge:not([hidden])')")
+        assert await alice.shown("#people .badge") == "1"
+        await alice.tab.click("#people .place")
+        await alice.sees("two")
+        assert await alice.texts() == ["one", "two"]
+
+
 async def test_who_types_on_loses_nothing_when_a_private_room_is_born(stage: Stage) -> None:
     """All before the answer can come; and also where another room is open by then."""
     async with (
@@ -192,6 +212,10 @@ async def test_commands_mean_what_they_mean_at_a_terminal(stage: Stage) -> None:
             await alice.tab.until("$('toast').innerText === 'You are not in lobby.'")
         await alice.say("/query @bob")
         await alice.tab.until("chat.open.title === 'bob'")
+        await alice.say("between us")
+        await alice.tab.until("chat.open.isIn")
+        await alice.say("/leave")
+        await alice.tab.until("!chat.open.isPrivate")
         await alice.say("/go Garden")
         await alice.is_in("garden")
         await bob.say("@alice", "psst")

@@ -613,6 +613,7 @@ class Chat {
       show.invited(called);
     }
   }
+      room.read = Math.max(room.read, called.seq - 1); // it may have been put away
 
   on_marked(marked) {
     const room = this.rooms.get(marked.room);
@@ -723,7 +724,7 @@ class Chat {
   }
 
   async part(room) {
-    if (!room.isPrivate && room.isIn) await this.ask({ type: "leave", room: room.name }).catch(() => null);
+    if (room.isIn) await this.ask({ type: "leave", room: room.name }).catch(() => null);
     this.rooms.delete(room.name);
     this.#remember();
     show.left(room);
