@@ -8,6 +8,7 @@
 //   Link     one connection after the other, over a WebSocket
 //   Room     what is known of a room; knows nothing of the page
 //   Chat     the conversation: requests, resume, what is pending
+//   Tabs     of which one talks
 //   Show     the page
 //   Composer, Finder, Settings, Account, Hands: what a person does to it
 
@@ -96,7 +97,10 @@ const kept = {
 
 // A browser claims to be all those that came before it, so the first that is found counts.
 const BROWSERS = { "Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari" };
-const SYSTEMS = { "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS": "a Mac", "CrOS": "ChromeOS", "Linux": "Linux" };
+const SYSTEMS = {
+  "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS": "a Mac", "CrOS": "ChromeOS",
+  "Linux": "Linux",
+};
 
 function nameIn(agent, names) {
   return Object.entries(names).find(([sign]) => agent.includes(sign))?.[1] ?? "something else";
@@ -283,7 +287,8 @@ class Room {
 
   // Who is not here any more may come back to another history.
   forget() {
-    Object.assign(this, new Room(this.name, null), { other: this.other, isIn: this.isIn, isWanted: this.isWanted, topic: this.topic });
+    const { other, isIn, isWanted, topic } = this;
+    Object.assign(this, new Room(this.name, null), { other, isIn, isWanted, topic });
   }
 
   #apply(event, items) {
@@ -503,7 +508,7 @@ class Chat {
       const replies = [];
       this.#calls.set(id, reply => {
         if (reply === null) reject(new Error("the connection was lost; try again"));
-        else if (reply.type === "error") reject(Object.assign(new Error(oneLine(reply.text)), { code: reply.code, retry: reply.retry }));
+        else if (reply.type === "error") reject(refusalOf(reply));
         else replies.push(reply);
         if (reply?.more && reply.type !== "page") return false;
         resolve(replies);
@@ -522,7 +527,8 @@ class Chat {
     this.link.greeted();
     this.hasAccount = welcome.account ?? false;
     this.trouble = "";
-    this.identity = { name: welcome.name, token: welcome.token, epoch: welcome.epoch, room: this.identity.room, isOwn: this.hasAccount };
+    const { name, token, epoch } = welcome;
+    this.identity = { name, token, epoch, room: this.identity.room, isOwn: this.hasAccount };
     kept.set("me", this.identity);
     this.pending = kept.get(`pending:${this.me}`, []);
     tabs.tell();
@@ -607,13 +613,13 @@ class Chat {
   on_called(called) {
     const room = this.room(called.room);
     if (room.isPrivate) {
+      room.read = Math.max(room.read, called.seq - 1); // it may have been put away
       if (!room.isIn) this.join(room.name, true);
     } else {
       if (!room.isWanted) this.rooms.delete(room.name);
       show.invited(called);
     }
   }
-      room.read = Math.max(room.read, called.seq - 1); // it may have been put away
 
   on_marked(marked) {
     const room = this.rooms.get(marked.room);
@@ -739,7 +745,8 @@ class Chat {
     const replies = await this.ask({ type: "who", room: room.name }).catch(() => []);
     if (!replies.length) return;
     const ranks = new Set(replies.flatMap(reply => reply.moderators ?? []));
-    room.members = new Map(replies.flatMap(reply => reply.names).map(name => [name, ranks.has(name) ? "moderator" : ""]));
+    const names = replies.flatMap(reply => reply.names);
+    room.members = new Map(names.map(name => [name, ranks.has(name) ? "moderator" : ""]));
     room.topic = replies[0].topic ?? "";
     show.about(room);
   }
@@ -811,6 +818,8 @@ class Chat {
   }
 }
 
+const refusalOf = ({ text, code, retry }) => Object.assign(new Error(oneLine(text)), { code, retry });
+
 // A person is here once: the newest tab goes on, the others wait to be wanted again.
 class Tabs {
   #channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("trio_chat");
@@ -852,6 +861,11 @@ function faceOf(name, kind = "face") {
   const face = make("span", `${kind} ${colourOf(name)}`, [...name][0] ?? "?");
   face.setAttribute("aria-hidden", "true");
   return face;
+}
+
+// A room or a person, in a list of them.
+function placeOf(name, isPerson) {
+  return [isPerson ? faceOf(name) : make("span", "sign", "#"), make("bdi", "", clean(name))];
 }
 
 const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -898,8 +912,10 @@ function piece([whole, block, code, link]) {
   return [outer];
 }
 
+// The signs behind an address are not part of it, unless it is a bracket that was opened in it.
 function linkTo(found) {
-  const address = found.replace(/(?<![.,;:!?)\]}])[.,;:!?)\]}]+$/u, tail => found.includes("(") && tail.startsWith(")") ? ")" : "");
+  const isOpened = tail => found.includes("(") && tail.startsWith(")");
+  const address = found.replace(/(?<![.,;:!?)\]}])[.,;:!?)\]}]+$/u, tail => isOpened(tail) ? ")" : "");
   if (!URL.canParse(address)) return [found];
   const link = make("a", "", address);
   Object.assign(link, { href: address, target: "_blank", rel: "noopener noreferrer" });
@@ -916,9 +932,11 @@ function plain(text) {
 
 // Where there may be something of what one person has seen or written.
 const SEEN = [
-  "messages", "waiting", "rooms", "people", "members", "hits", "heard", "found", "device-list", "completions", "about-text",
-  "hint", "toast", "my-name", "whose", "account-title",
+  "messages", "waiting", "rooms", "people", "members", "hits", "heard", "found", "device-list", "completions",
+  "about-text", "hint", "toast", "my-name", "whose", "account-title",
 ];
+
+const OFFLINE = "No connection. Go on writing: it is sent, once, when the connection is back.";
 
 class Show {
   #newLine = null;
@@ -993,12 +1011,13 @@ class Show {
   }
 
   state() {
-    if (!chat.me && chat.identity) this.atDoor(chat.trouble || (chat.link.attempts ? "The server can't be reached. Trying again …" : "Connecting …"), true);
+    const waits = chat.link.attempts ? "The server can't be reached. Trying again …" : "Connecting …";
+    if (!chat.me && chat.identity) this.atDoor(chat.trouble || waits, true);
     const lost = chat.me && !chat.isConnected;
     $("state").className = chat.isConnected ? "connected" : "lost";
     $("state").textContent = chat.isConnected ? "connected" : "reconnecting …";
     $("offline").hidden = !lost;
-    $("offline").textContent = lost ? "No connection. Go on writing: it is sent, once, when the connection is back." : "";
+    $("offline").textContent = lost ? OFFLINE : "";
   }
 
   asleep() {
@@ -1072,7 +1091,7 @@ class Show {
     const line = make("li");
     const button = make("button", "place");
     button.dataset.room = room.name;
-    button.append(room.isPrivate ? faceOf(room.title) : make("span", "sign", "#"), make("bdi", "", clean(room.title)), make("span", "badge"));
+    button.append(...placeOf(room.title, room.isPrivate), make("span", "badge"));
     line.append(button);
     this.#places.set(room, line);
     return line;
@@ -1142,15 +1161,13 @@ class Show {
     $("leave").hidden = $("members-open").hidden = !room;
     $("typed").disabled = $("send").disabled = !room;
     $("typed").placeholder = room ? `Write to ${room.isPrivate ? room.title : `#${room.title}`}` : "Enter a room first";
-    for (const part of ["log", "messages"]) $(part).setAttribute("aria-label", room ? `Messages in ${clean(room.title)}` : "Messages");
+    for (const part of ["log", "messages"]) $(part).ariaLabel = room ? `Messages in ${clean(room.title)}` : "Messages";
     this.#members(room);
     this.#older();
   }
 
   #older() {
-    const room = chat.open;
-    $("older").textContent = !room ? "" : !room.first && room.isIn ? "Nothing has been said here yet."
-      : room.hasOlder && room.first > 1 ? "Earlier messages come when you scroll up." : room.isIn ? `This is where ${room.isPrivate ? "what you two say" : clean(room.title)} begins.` : "";
+    $("older").textContent = chat.open ? beginningOf(chat.open) : "";
   }
 
   left(room) {
@@ -1210,7 +1227,8 @@ class Show {
   }
 
   #isNew(room, item) {
-    return !this.#newLine && room.newAfter !== null && item.kind === "say" && item.seq > room.newAfter && item.by !== chat.me;
+    const isOfOthers = item.kind === "say" && item.by !== chat.me;
+    return isOfOthers && !this.#newLine && room.newAfter !== null && item.seq > room.newAfter;
   }
 
   #append(item) {
@@ -1283,7 +1301,8 @@ class Show {
     element.hidden = false;
     element.dataset.jump = item.replyTo;
     if (said) element.querySelector(".by").replaceWith(nameOf(said.by));
-    element.querySelector("span").textContent = !said ? "an earlier message" : said.isGone ? "a deleted message" : oneLine(said.text).slice(0, 200);
+    const text = said?.isGone ? "a deleted message" : oneLine(said?.text ?? "an earlier message");
+    element.querySelector("span").textContent = text.slice(0, 200);
   }
 
   #signs(room, item, list) {
@@ -1336,7 +1355,8 @@ class Show {
   }
 
   #fate({ id, why, delay }) {
-    if (!why) return make("p", "fate", delay ? `Not sent yet: ${delay}` : chat.isConnected ? "sending …" : "not sent yet");
+    if (delay) return make("p", "fate", `Not sent yet: ${delay}`);
+    if (!why) return make("p", "fate", chat.isConnected ? "sending …" : "not sent yet");
     const fate = make("p", "fate", `Not sent: ${why}`);
     const ways = make("span");
     ways.append(this.#fateButton("Try again", "again", id), this.#fateButton("Take back", "back", id));
@@ -1428,7 +1448,7 @@ class Show {
     const button = make("button");
     button.dataset.person = name;
     button.title = name === chat.me ? "This is you" : `Write to ${clean(name)}`;
-    button.append(faceOf(name), make("bdi", "", clean(name)));
+    button.append(...placeOf(name, true));
     if (rank) button.append(make("span", "rank", rank));
     if (name === chat.me) button.append(make("span", "rank", "you"));
     const line = make("li");
@@ -1472,6 +1492,14 @@ class Show {
       // A telephone wants a service worker for that.
     }
   }
+}
+
+// What stands above all that is shown of a room.
+function beginningOf({ first, hasOlder, isIn, isPrivate, title }) {
+  if (first > 1 && hasOlder) return "Earlier messages come when you scroll up.";
+  if (!isIn) return "";
+  if (!first) return "Nothing has been said here yet.";
+  return `This is where ${isPrivate ? "what you two say" : clean(title)} begins.`;
 }
 
 function fillList(list, lines) {
@@ -1544,10 +1572,13 @@ function tell(name, ...text) {
 
 // Does something with a room that one is in.
 function inRoom(name, what) {
-  const room = name.startsWith("@") ? chat.roomWith(fold(name.slice(1))) : chat.rooms.get(fold(name));
+  const room = chat.rooms.get(fold(name)) ?? (name.startsWith("@") ? chat.roomWith(fold(name.slice(1))) : null);
   if (room) what(room);
   else show.toast(`You are not in ${oneLine(name)}.`);
 }
+
+const leave = (name = chat.open.name) => inRoom(name, room => chat.part(room));
+const switchTo = name => inRoom(name, room => show.room(room));
 
 function act(request) {
   return chat.ask({ room: chat.open.name, ...request }).catch(refusal => show.toast(refusal.message));
@@ -1581,23 +1612,26 @@ function noAccess(access, key) {
   return isSo ? "" : "It is public, or invitation, or key and the key.";
 }
 
+const restrict = (access, key) => act({ type: "restrict", access, key });
+const setTopic = (...text) => act({ type: "topic", text: text.join(" ").replace(/^-$/, "") });
+const kick = (name, ...why) => act({ type: "kick", name, reason: why.join(" ") });
 const appoint = rank => name => act({ type: "appoint", name, rank });
 
 // Called as at a terminal (client/commands.py), as far as a page has no better way: what it
 // takes, what it is for, what it does, and what tells what is wrong with its words.
 const COMMANDS = {
   join: ["ROOM [KEY]", "enter a room, or make it", enterRoom],
-  leave: ["[ROOM]", "leave this room, or another one", name => name ? inRoom(name, room => chat.part(room)) : chat.part(chat.open)],
-  go: ["ROOM", "go to a room that you are in", name => inRoom(name, room => show.room(room))],
+  leave: ["[ROOM]", "leave this room, or another one", leave],
+  go: ["ROOM", "go to a room that you are in", switchTo],
   unread: ["", "go to the next room with something unread", () => hands.turn(1, true)],
   rooms: ["", "which rooms there are", () => finder.open("")],
   query: ["NAME", "go to the room of you two", name => tell(name)],
   msg: ["NAME [TEXT]", "write to one person, and nobody else", tell],
-  topic: ["TEXT", "say what this room is about; - takes it away", (...text) => act({ type: "topic", text: text.join(" ").replace(/^-$/, "") })],
+  topic: ["TEXT", "say what this room is about; - takes it away", setTopic],
   search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
   who: ["", "who is here", () => show.beside("members")],
   invite: ["NAME", "let somebody into this room, and say so", name => act({ type: "invite", name })],
-  kick: ["NAME [WHY]", "put somebody out of this room", (name, ...why) => act({ type: "kick", name, reason: why.join(" ") })],
+  kick: ["NAME [WHY]", "put somebody out of this room", kick],
   ban: ["NAME [7d] [WHY]", "put somebody out, and keep out", forAWhile("ban"), noTime],
   unban: ["NAME", "let somebody come again", name => act({ type: "ban", name, off: true })],
   silence: ["NAME [1h] [WHY]", "let somebody listen and not speak", forAWhile("mute"), noTime],
@@ -1605,7 +1639,7 @@ const COMMANDS = {
   op: ["NAME", "make somebody a moderator of this room", appoint("moderator")],
   deop: ["NAME", "make somebody a mere member again", appoint("member")],
   owner: ["NAME", "make somebody an owner of this room", appoint("owner")],
-  access: ["WHO [KEY]", "who gets in: public, invitation or key", (access, key) => act({ type: "restrict", access, key }), noAccess],
+  access: ["WHO [KEY]", "who gets in: public, invitation or key", restrict, noAccess],
   register: ["", "make your name yours, with a password", () => account.open()],
   password: ["", "have another password", () => account.open(true)],
   devices: ["", "where you are logged in", () => account.open()],
@@ -1680,8 +1714,8 @@ class Composer {
     this.#about = about;
     $("about").hidden = !about;
     const { kind, item } = about ?? {};
-    if (kind === "reply") $("about-text").textContent = `Reply to ${clean(item.by)}: ${oneLine(item.text).slice(0, 120)}`;
-    if (kind === "edit") $("about-text").textContent = "Edit your message";
+    $("about-text").textContent = kind === "edit" ? "Edit your message"
+      : kind === "reply" ? `Reply to ${clean(item.by)}: ${oneLine(item.text).slice(0, 120)}` : "";
   }
 
   put(text) {
@@ -1735,20 +1769,18 @@ class Composer {
   #command(text) {
     const [typed, ...words] = text.slice(1).split(/ +|(?<=^\S+)\s+/); // the lines of a text stay
     const name = typed.toLowerCase();
-    const [takes, , run, whatIsWrong] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
-    if (takes?.startsWith("NAME")) words[0] = words[0]?.replace(/^@/, "");
+    const [takes = "", , run, whatIsWrong] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
+    if (takes.startsWith("NAME")) words[0] = words[0]?.replace(/^@/, "");
     if (["register", "password"].includes(name)) words.length = 0; // a password slips in there
-    const wrong = run && (this.#fitsUse(takes, words) ? whatIsWrong?.(...words) : `It is used like this: /${name} ${takes}`);
-    if (!run) {
-      this.#hint(`There is no command /${oneLine(typed)}; /help lists them, //… says a text with a slash.`);
-    } else if (wrong) {
-      this.#hint(wrong);
-    } else if (!chat.isConnected) {
-      this.#hint("There is no connection; try again in a moment.");
-    } else {
-      this.put("");
-      run(...words);
+    const trouble = !run ? `There is no command /${oneLine(typed)}; /help lists them, //… says a text with a slash.`
+      : !this.#fitsUse(takes, words) ? `It is used like this: /${name} ${takes}`
+      : whatIsWrong?.(...words) || (chat.isConnected ? "" : "There is no connection; try again in a moment.");
+    if (trouble) {
+      this.#hint(trouble);
+      return;
     }
+    this.put("");
+    run(...words);
   }
 
   // A word for each that it takes; one in brackets may be left out, and some take all the rest.
@@ -1772,9 +1804,10 @@ class Composer {
 
   #measure() {
     const size = bytesOf($("typed").value);
-    const isNear = size > chat.limits.text * 0.8;
-    this.#hint(isNear ? `${size.toLocaleString()} of ${chat.limits.text.toLocaleString()} bytes` : "", size > chat.limits.text);
-    $("send").disabled = !chat.open || size > chat.limits.text;
+    const most = chat.limits.text;
+    const isNear = size > most * 0.8;
+    this.#hint(isNear ? `${size.toLocaleString()} of ${most.toLocaleString()} bytes` : "", size > most);
+    $("send").disabled = !chat.open || size > most;
   }
 
   #grow() {
@@ -1784,23 +1817,26 @@ class Composer {
     if (show.isAtEnd) show.toEnd();
   }
 
-  // What is half typed, for after a reload. Not a command: it may have a key in it or, by a
-  // slip of the finger, a password.
+  // What is half typed in each room, for after a reload.
+  get #drafts() {
+    return kept.get(`drafts:${chat.me}`, {});
+  }
+
+  #keepDraft(room, text) {
+    kept.set(`drafts:${chat.me}`, { ...this.#drafts, [room]: text || undefined });
+  }
+
+  // Not a command: it may have a key in it or, by a slip of the finger, a password.
   keep() {
     if (!chat.open || !chat.me || this.isEditing) return;
-    const drafts = kept.get(`drafts:${chat.me}`, {});
     const text = $("typed").value;
-    text && !SECRET.test(text) ? drafts[chat.open.name] = text : delete drafts[chat.open.name];
-    kept.set(`drafts:${chat.me}`, drafts);
+    this.#keepDraft(chat.open.name, SECRET.test(text) ? "" : text);
   }
 
   // A room has got its full name.
   rename(short, full) {
-    const drafts = kept.get(`drafts:${chat.me}`, {});
-    if (!drafts[short]) return;
-    drafts[full] = drafts[short];
-    delete drafts[short];
-    kept.set(`drafts:${chat.me}`, drafts);
+    if (this.#drafts[short]) this.#keepDraft(full, this.#drafts[short]);
+    this.#keepDraft(short, "");
   }
 
   take() {
@@ -1816,7 +1852,7 @@ class Composer {
   }
 
   #restore() {
-    $("typed").value = chat.open ? kept.get(`drafts:${chat.me}`, {})[chat.open.name] ?? "" : "";
+    $("typed").value = (chat.open && this.#drafts[chat.open.name]) ?? "";
     this.#grow();
     this.#measure();
   }
@@ -1857,8 +1893,10 @@ class Completions {
   }
 
   #commands(word) {
-    return Object.entries(COMMANDS).filter(([name]) => `/${name}`.startsWith(word))
-      .map(([name, [takes, help]]) => ({ word, text: `/${name}${takes && " "}`, note: help, label: `/${name} ${takes}` }));
+    const fitting = Object.entries(COMMANDS).filter(([name]) => `/${name}`.startsWith(word));
+    return fitting.map(([name, [takes, note]]) => {
+      return { word, text: `/${name}${takes && " "}`, note, label: `/${name} ${takes}` };
+    });
   }
 
   #names(start, word, isAsked) {
@@ -1970,16 +2008,18 @@ class Finder {
 
   #people(part) {
     const rooms = [...chat.rooms.values()];
-    const names = new Set([...rooms.filter(room => room.isPrivate).map(room => room.title), ...rooms.flatMap(room => [...room.members.keys()])]);
+    const written = rooms.filter(room => room.isPrivate).map(room => room.title);
+    const names = new Set([...written, ...rooms.flatMap(room => [...room.members.keys()])]);
     names.delete(chat.me);
-    return [...names].filter(name => name.includes(part)).sort().map(name => ({ go: `@${name}`, title: name, note: "", isPerson: true }));
+    const fitting = [...names].filter(name => name.includes(part)).sort();
+    return fitting.map(name => ({ go: `@${name}`, title: name, note: "", isPerson: true }));
   }
 
   #line({ go: place, title, note, isPerson }) {
     const line = make("li");
     line.role = "option";
     line.dataset.go = place;
-    line.append(isPerson ? faceOf(title) : make("span", "sign", "#"), make("bdi", "", clean(title)), make("span", "whisper", note));
+    line.append(...placeOf(title, isPerson), make("span", "whisper", note));
     return line;
   }
 
@@ -2027,7 +2067,8 @@ class Settings {
     words.value = chat.words.join(", ");
     $("notify-hint").textContent = canNotify ? "" : "This browser notifies only over https, or on this machine.";
     notify.disabled = !canNotify;
-    $("whose").textContent = chat.hasAccount ? `${chat.me} is registered, and yours.` : `${chat.me} is yours as long as you are here.`;
+    const whose = chat.hasAccount ? "registered, and yours" : "yours as long as you are here";
+    $("whose").textContent = `${chat.me} is ${whose}.`;
     $("account-open").textContent = chat.hasAccount ? "Password and devices" : "Register the name";
     $("keys").replaceChildren(...this.#keys());
     $("settings").querySelector("details").open = isHelp;
@@ -2118,7 +2159,8 @@ class Account {
       return;
     }
     const request = { type: "register", password: fresh.value, old: chat.hasAccount ? old.value : undefined };
-    const told = chat.hasAccount ? "You have another password." : `${chat.me} is yours. At another device you need the password.`;
+    const told = chat.hasAccount ? "You have another password."
+      : `${chat.me} is yours. At another device you need the password.`;
     this.#form.reset();
     await this.#try(request, told);
   }
@@ -2144,8 +2186,8 @@ class Account {
   async #list() {
     $("device-list").replaceChildren();
     const [reply] = await chat.ask({ type: "devices" }).catch(() => []);
-    const [ours, others] = [true, false].map(isThis => reply?.devices.filter(one => Boolean(one.this) === isThis) ?? []);
-    const devices = [...ours, ...others.reverse()]; // those that came last, first
+    const devices = reply?.devices.reverse() ?? []; // those that came last, first; before them, this one
+    devices.sort((one, other) => Boolean(other.this) - Boolean(one.this));
     $("device-list").replaceChildren(...devices.map(device => this.#line(device)));
   }
 
@@ -2192,7 +2234,8 @@ class Hands {
       submission.preventDefault();
       const { name, password, room } = $("enter").elements;
       history.replaceState(null, "", `#${encodeURIComponent(room.value.trim())}`);
-      chat.enter({ ...tokenOf(name.value), name: name.value.trim(), password: password.value || undefined, room: room.value.trim() });
+      const typed = { name: name.value.trim(), password: password.value || undefined, room: room.value.trim() };
+      chat.enter({ ...tokenOf(name.value), ...typed });
       password.value = "";
     });
   }
@@ -2394,7 +2437,8 @@ class Hands {
       const isControl = press.ctrlKey || press.metaKey;
       if (isControl && press.key.toLowerCase() === "k") finder.open("");
       else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
-      else if (press.altKey && ["ArrowUp", "ArrowDown"].includes(press.key)) this.turn(press.key === "ArrowUp" ? -1 : 1, press.shiftKey);
+      else if (press.altKey && press.key === "ArrowUp") this.turn(-1, press.shiftKey);
+      else if (press.altKey && press.key === "ArrowDown") this.turn(1, press.shiftKey);
       else if (press.key === "Escape") this.#escape();
       else if (this.#messageKey(press)) { /* done */ }
       else { this.#startTyping(press); return; }
@@ -2531,7 +2575,8 @@ function startClock(tick) {
 
 function ownScript() {
   const address = "/chat.js";
-  return globalThis.trustedTypes?.createPolicy("clock", { createScriptURL: () => address }).createScriptURL("") ?? address;
+  const policy = globalThis.trustedTypes?.createPolicy("clock", { createScriptURL: () => address });
+  return policy?.createScriptURL("") ?? address;
 }
 
 if (typeof document === "undefined") setInterval(() => postMessage(0), 1000);
