@@ -15,7 +15,7 @@ from tests.browser.stage import Page, Stage, needs_browser
 from tests.proof.processes import environment, free_port
 from tests.test_clean import REFUSED, TRICKS
 from trio_chat.client.chat import Chat
-from trio_chat.messages import Mute
+from trio_chat.messages import Invite, Mute, Restrict
 
 pytestmark = needs_browser
 
@@ -310,11 +310,20 @@ async def test_what_was_typed_survives_a_reload(stage: Stage) -> None:
         await alice.tab.type("ence")
         await alice.tab.press("Enter")
         await bob.sees("half a sentence")
-        said = [
-            item.get("kind")
-            for item in await bob.run("chat.open.items.map(item => ({...item, node: 0}))")
-        ]
-        assert said == ["moves", "say"], "nobody has seen a coming or going"
+        assert await bob.run("chat.open.last") == 3, "nobody has seen a coming or going"
+
+
+async def test_who_reloads_is_still_where_one_has_to_be_let_in(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.register(PASSWORD)
+        await bob.join("vault")
+        await bob.moderate(Restrict("vault", "invitation"))
+        await bob.moderate(Invite("vault", "alice"))
+        await alice.tab.until("$('toast').innerText.includes('bob invites you to vault')")
+        await alice.tab.click("#toast button")
+        await alice.is_in("vault")
+        await alice.tab.reload()
+        await alice.is_in("vault")
 
 
 async def test_a_server_that_is_killed_loses_and_doubles_nothing(

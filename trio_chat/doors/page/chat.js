@@ -160,8 +160,10 @@ class Link {
     this.socket?.close(1000);
   }
 
+  // Who pings means to stay: its name and its rooms are kept for a while, from now on.
   greeted() {
     this.attempts = 0;
+    this.send({ type: "ping" });
   }
 
   retry(seconds) {
