@@ -15,7 +15,7 @@ from tests.browser.stage import Page, Stage, needs_browser
 from tests.proof.processes import environment, free_port
 from tests.test_clean import REFUSED, TRICKS
 from trio_chat.client.chat import Chat
-from trio_chat.messages import Invite, Mute, Restrict
+from trio_chat.messages import Ban, Invite, Kick, Mute, Restrict
 
 pytestmark = needs_browser
 
@@ -224,6 +224,25 @@ async def test_commands_mean_what_they_mean_at_a_terminal(stage: Stage) -> None:
         await alice.tab.until("chat.open.title === 'bob'")
         await alice.say("/rooms")
         await alice.tab.until("$('found').innerText.includes('lobby')")
+
+
+async def test_who_was_put_out_once_is_in_again_when_let_in(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.register(PASSWORD)
+        await bob.join("garden")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.moderate(Kick("garden", "alice"))
+        await alice.tab.until("$('toast').innerText.includes('put out of garden')")
+        assert not await alice.run("chat.open.isIn")
+        await alice.tab.click("#toast button")
+        await alice.is_in("garden")
+        await alice.tab.reload()
+        await alice.is_in("garden")
+        await alice.tab.until("$('messages').innerText.includes('put out alice')")
+        assert await alice.run("chat.open.isIn && chat.open.isWanted")
+        await bob.moderate(Ban("garden", "alice"))
+        await alice.tab.until("$('toast').innerText.includes('put out of garden')")
 
 
 async def test_the_way_to_the_field_is_no_way_to_a_room(stage: Stage) -> None:

@@ -228,6 +228,7 @@ class Room {
     this.calls = 0;
     this.newAfter = null; // where the line "new" stands
     this.isIn = false;
+    this.inSince = 0; // the newest event when one was let in
     this.isWanted = false; // by the person: to be in it, also after the next visit
   }
 
@@ -563,7 +564,7 @@ class Chat {
     const isOwn = event.by === this.me;
     const changed = room.take(event);
     if (isOwn && event.message.id) this.settle(event.message.id);
-    if (isPutOut(event.message, this.me)) this.#putOut(room);
+    if (isPutOut(event.message, this.me) && event.seq > room.inSince) this.#putOut(room);
     if (changed.some(item => item.seq === event.seq && item.kind === "say") && !isOwn) this.#notice(room, event);
     show.happened(room, changed, event);
     if (room.items.length > MOST && (room !== this.open || show.isAtEnd)) show.trim(room);
@@ -572,7 +573,7 @@ class Chat {
   #putOut(room) {
     room.isIn = room.isWanted = false;
     this.#remember();
-    show.toast(`You were put out of ${room.title}.`);
+    show.toast(`You were put out of ${room.title}.`, "Enter again", () => enterRoom(room.name));
   }
 
   #notice(room, event) {
@@ -705,6 +706,7 @@ class Chat {
 
   #joined(room, head) {
     room.isIn = true;
+    room.inSince = head;
     if (room.read === Infinity) room.read = head;
     this.#remember();
     if (this.#early.delete(room)) this.#sendAll();
@@ -1169,7 +1171,7 @@ class Show {
   }
 
   #older() {
-    $("older").textContent = chat.open ? beginningOf(chat.open) : "";
+    $("older").textContent = chat.open ? beginningOf(chat.open) : "You are in no room. The + beside Rooms finds one, or makes it.";
   }
 
   left(room) {
