@@ -119,10 +119,14 @@ async def test_a_tap_hits_what_was_there_when_it_began(stage: Stage) -> None:
         await alice.tab.tap(".message a")
         await alice.tab.until("$('actions').checkVisibility()")
         assert await alice.run("clicked") == "A"
+        assert await alice.run(BELOW)
         await alice.tab.tap("#actions [data-do=reply]")
         await alice.tab.until("!$('about').hidden")
         assert await alice.run("document.querySelector('dialog[open]')") is None
 
+
+BELOW = """$("actions").getBoundingClientRect().top
+  >= document.querySelector(".message .content").getBoundingClientRect().bottom"""
 
 SMALL = """[...document.querySelectorAll(
   "button, summary, input, textarea, .check, [role=option]"

@@ -1171,7 +1171,7 @@ class Show {
   }
 
   #older() {
-    $("older").textContent = chat.open ? beginningOf(chat.open) : "You are in no room. The + beside Rooms finds one, or makes it.";
+    $("older").textContent = beginningOf(chat.open);
   }
 
   left(room) {
@@ -1499,7 +1499,9 @@ class Show {
 }
 
 // What stands above all that is shown of a room.
-function beginningOf({ first, hasOlder, isIn, isPrivate, title }) {
+function beginningOf(room) {
+  if (!room) return "You are in no room. The + beside Rooms finds one, or makes it.";
+  const { first, hasOlder, isIn, isPrivate, title } = room;
   if (first > 1 && hasOlder) return "Earlier messages come when you scroll up.";
   if (!isIn) return "";
   if (!first) return "Nothing has been said here yet.";
