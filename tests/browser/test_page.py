@@ -473,10 +473,11 @@ BUSY = """(() => {
     return true;
   };
   chat.heard = message => { if (message.code) refusals.push(message.code); heard(message); };
+  for (const room of chat.rooms.keys()) send({type: "leave", room});
   chat.end();
   comeBack(kept.get("me", null));
 })()"""
-"""Comes back, as after a reload, to a server that lets nobody in but to the garden."""
+"""Comes back, as after a while, to a server that lets nobody in but to the garden."""
 
 
 @asynccontextmanager

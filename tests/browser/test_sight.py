@@ -125,6 +125,13 @@ async def test_a_tap_hits_what_was_there_when_it_began(stage: Stage) -> None:
         assert await alice.run("document.querySelector('dialog[open]')") is None
 
 
+async def test_the_field_shows_all_that_is_typed_when_it_gets_narrow(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.type("some more words " * 10)
+        await alice.hold_as_a_phone()
+        await alice.tab.until("$('typed').clientHeight === $('typed').scrollHeight")
+
+
 BELOW = """$("actions").getBoundingClientRect().top
   >= document.querySelector(".message .content").getBoundingClientRect().bottom"""
 

@@ -1679,6 +1679,7 @@ class Composer {
   constructor() {
     $("typed").addEventListener("input", () => { this.#changed(); this.#completions.offer(false); });
     $("typed").addEventListener("keydown", press => this.#key(press));
+    window.addEventListener("resize", () => this.#grow());
     $("composer").addEventListener("submit", submission => { submission.preventDefault(); this.#send(); });
     $("about-not").onclick = () => this.writeAbout(null);
     $("completions").addEventListener("click", click => this.#completions.accept(click.target.closest("li")));
