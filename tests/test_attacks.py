@@ -175,7 +175,7 @@ PLACES: dict[str, Callable[[str], Fragments]] = {
     "devices": lambda text: device_list([DeviceInfo("1", text, NOON)], UTC),
     "list of rooms": lambda text: room_list([RoomInfo(text, 1, 1)], {}, "alice"),
     "status": lambda text: status_line(State.CONNECTED, None, rooms_of(text), 500),
-    "error": lambda text: refusal(Refused(text), short(text)),
+    "error": lambda text: refusal(Refused(text), "alice", short(text)),
     "notice": notice,
     "warning": warning,
     "notification": lambda text: [("", note({"TERM": "foot"}, text))],

@@ -43,6 +43,7 @@ from trio_chat.errors import (
     NameTaken,
     NoSuchName,
     NoSuchRoom,
+    NotAllowed,
     TextTooLong,
 )
 from trio_chat.messages import (
@@ -288,6 +289,8 @@ class FakeChat:
         return await self._note("react", room, seq, sign, *[off] * off)
 
     async def set_topic(self, room: str, text: str) -> int:
+        if text == "of two":
+            raise NotAllowed(f"not for you in {BOB}")
         return await self._note("topic", room, text)
 
     async def read(self, room: str, seq: int) -> None:
@@ -538,6 +541,7 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
         ("/edit-last", "there is no text of yours here"),
         ("/msg 4 hi", "'4' is not"),
         ("/query nobody", "nobody is called nobody"),
+        ("/topic of two", "not for you in @bob"),
         ("/mute 4", "'4' is not"),
     ],
 )

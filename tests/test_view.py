@@ -1,5 +1,6 @@
 """What a person reads."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -246,7 +247,7 @@ def test_a_server_cant_reach_the_terminal_through_any_field(view: View) -> None:
         view.page(Page(EVIL, (event(EVIL, EVIL),), more=True, gap=Gap(EVIL, 1, 2))),
         view.page(Page(EVIL, (), more=False)),
         notice(EVIL),
-        refusal(Refused(EVIL)),
+        refusal(Refused(EVIL), "alice"),
         member_list(EVIL, [EVIL], EVIL),
         room_list([room], {}, EVIL),
         view.announce(event(EVIL, EVIL)),
@@ -441,8 +442,21 @@ def test_parts_stand_on_lines_of_their_own() -> None:
 
 
 def test_a_refusal_says_what_was_not_done() -> None:
-    assert plain(refusal(Refused("no"))) == "no"
-    assert plain(refusal(Refused("no"), "not said: hi")) == "not said: hi: no"
+    assert plain(refusal(Refused("no"), "alice")) == "no"
+    assert plain(refusal(Refused("no"), "alice", "not said: hi")) == "not said: hi: no"
+
+
+def test_a_refusal_calls_a_private_room_as_people_do() -> None:
+    text = "not for you in @alice,bob:k7Jx2mQ9; nor @bob,carol:x, nor @a,b"
+    mine = plain(refusal(Refused(text), "alice"))
+    assert mine == "not for you in @bob; nor @bob,carol:x, nor @a,b"
+
+
+def test_a_server_cant_keep_one_busy_with_what_looks_like_private_rooms() -> None:
+    start = time.process_time()
+    refusal(Refused("@a," * 20_000), "alice")
+    refusal(Refused("@" * 60_000), "alice")
+    assert time.process_time() - start < 1  # without a bound it is a minute
 
 
 # ---------------------------------------------------------------- plain lines

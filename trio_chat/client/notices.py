@@ -1,5 +1,6 @@
 """What the program itself has to say, as fragments. No I/O."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from unicodedata import bidirectional
 from zlib import crc32
@@ -17,6 +18,11 @@ NAME_COLOURS = 12
 
 LEFT_TO_RIGHT = "\u200e"
 """Looks like nothing and counts as a Latin letter."""
+
+_NAME = rf"[^\s,:]{{1,{NAME_CHARS}}}"
+_PRIVATE_ROOM = re.compile(rf"{SIGN}{_NAME},{_NAME}:[\w-]{{1,{NAME_CHARS}}}")
+"""The name of a private room in full, amid other words. With bounds, as a server that means
+it ill could otherwise have it looked for at length."""
 
 
 def shown_name(raw: str) -> str:
@@ -58,9 +64,11 @@ def warning(text: str) -> Fragments:
     return [("lost", clean(text))]
 
 
-def refusal(error: ChatError, what: str = "") -> Fragments:
-    """An answer that is no; `what`: what was not done."""
-    return [("error", ": ".join(filter(None, [what, clean(str(error))])))]
+def refusal(error: ChatError, me: str, what: str = "") -> Fragments:
+    """An answer that is no, to oneself; `what`: what was not done."""
+    # The server knows no other name of a private room than that for both of the two.
+    why = _PRIVATE_ROOM.sub(lambda found: shown_room(found[0], me), str(error))
+    return [("error", ": ".join(filter(None, [what, clean(why)])))]
 
 
 def member_list(

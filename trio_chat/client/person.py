@@ -178,7 +178,7 @@ class Person:
             elif command is not None:
                 self._want(command)
         except (commands.BadCommand, Refused) as error:
-            self.screen.tell(refusal(error))
+            self.screen.tell(refusal(error, self.chat.name))
         except trio.WouldBlock:
             self.screen.tell(notice(f"{WAITING} lines wait for the server; try again later"))
             return False
@@ -366,7 +366,7 @@ class Person:
         except (Refused, WireError) as error:
             if error is self.chat.failure:  # it is not the thing that was refused
                 raise
-            await self.display.say(refusal(error, what))
+            await self.display.say(refusal(error, self.chat.name, what))
             return False
         return True
 
@@ -395,7 +395,8 @@ class Person:
         await self.display.say(notice(told))
         for unsent in self.speech.left:
             # The whole text: there is no other place from where it could be had back.
-            what = f"not said in {unsent.room}: {clean(unsent.text, lines=True)}"
+            where = clean(self.buffers.title(unsent.room))
+            what = f"not said in {where}: {clean(unsent.text, lines=True)}"
             await self._attempt(partial(self._say_now, unsent), what)
 
     def _rooms_of_last_time(self) -> Iterable[str]:
