@@ -55,6 +55,25 @@ def test_a_private_room_is_called_by_the_other_and_a_topic_stands_at_the_end(
     assert plain(room_status(buffers)).endswith("6:@eve")
 
 
+def test_a_narrow_line_begins_with_what_is_unread(buffers: Buffers) -> None:
+    buffers.open("kitchen")
+    buffers.open("a-room-with-a-long-name").since = 0
+    say = Event(1, NOON, "bob", Say("a-room-with-a-long-name", "alice?"))
+    buffers.open("a-room-with-a-long-name").hold(say, buffers.attention)
+    buffers.open("lobby").topic = "words"
+
+    def line(state: State, columns: int) -> str:
+        return plain(status_line(state, 0.01, room_status(buffers), columns))
+
+    wide = "1:lobby 2:garden(1) 3:den(2, 1!) 4:noise 5:kitchen 6:a-room-with-a-long-name(1, 1!)"
+    assert line(State.CONNECTED, 120) == f"─ connected, 10 ms ─ {wide} ─ words"
+    assert line(State.CONNECTED, 104) == f"─ connected, 10 ms ─ {wide}"[:104]
+    narrow = "1:lobby 3:den(2, 1!) 6:a-room-with-a-long-name(1, 1!) 2:garden(1)"
+    assert line(State.CONNECTED, 80) == f"─ {narrow}"
+    assert line(State.CONNECTED, 39) == f"─ {narrow[:36]}…"
+    assert line(State.RECONNECTING, 80) == f"─ reconnecting … ─ {narrow}"[:79] + "…"
+
+
 @pytest.mark.parametrize(
     ("state", "lag", "line", "style"),
     [

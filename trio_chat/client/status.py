@@ -6,16 +6,49 @@ from trio_chat.client.clean import clean
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import in_place
 from trio_chat.client.view import clip_line
-from trio_chat.client.wrap import Fragments
+from trio_chat.client.wrap import Fragments, cells
 
 SLOW = 1.0
 """Seconds to the server and back from which on it is worth a warning."""
 
 
+_NEWS = ("here", "called", "unread")
+"""Styles of what has to be seen, the most important first."""
+
+
 def status_line(state: State, lag: float | None, rooms: Fragments, columns: int) -> Fragments:
-    """The line, as much of it as fits. `lag`: seconds to the server and back, None if it is
-    not known."""
-    return clip_line([("bar", "─ "), _connection(state, lag), ("bar", " ─ "), *rooms], columns)
+    """The line, as much of it as fits; where it is short, what is unread comes first.
+    `lag`: seconds to the server and back, None if it is not known."""
+    line = _line(_connection(state, lag), rooms)
+    if _reach(line) > columns:
+        line = _line(_trouble(state, lag), _news(rooms))
+    return clip_line(line, columns)
+
+
+def _line(connection: tuple[str, str], rooms: Fragments) -> Fragments:
+    dash = [("bar", " ─ " if connection[1] else "")]
+    return [("bar", "─ "), connection, *dash, *rooms]
+
+
+def _reach(line: Fragments) -> int:
+    """The cells up to the end of what has to be seen."""
+    last = max((at for at, (style, _) in enumerate(line) if style in _NEWS), default=-1)
+    return cells("".join(text for _, text in line[: last + 1]))
+
+
+def _news(rooms: Fragments) -> Fragments:
+    shown: Fragments = []
+    for style in _NEWS:
+        for room in rooms:
+            if room[0] == style:
+                shown += [("bar", " ")] * bool(shown) + [room]
+    return shown
+
+
+def _trouble(state: State, lag: float | None) -> tuple[str, str]:
+    """How the connection is, unless it is as it should be."""
+    shown = _connection(state, lag)
+    return shown if shown[0] == "lost" else ("bar", "")
 
 
 def _connection(state: State, lag: float | None) -> tuple[str, str]:
