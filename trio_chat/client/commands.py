@@ -672,8 +672,11 @@ def complete(
     """
     start, space, word = before.rpartition(" ")
     start += space
-    full = [option for option in _words(start, names, rooms, mine) if option.startswith(word)]
-    return [start + option for option in sorted(full)]
+    if word.startswith(SIGN) and not start.startswith("/"):  # somebody is called by name
+        options = [f"{_private(name)} " for name in names]
+    else:
+        options = _words(start, names, rooms, mine)
+    return [start + option for option in sorted(options) if option.startswith(word)]
 
 
 def _words(
@@ -688,7 +691,7 @@ def _words(
         case "ROOM":
             return [f"{room} " for room in (mine if command in {"go", "leave"} else rooms)]
         case "NAME" | "TEXT":
-            return [f"{name} " for name in names] + [f"{POINTER}{name} " for name in names]
+            return [f"{sign}{name} " for name in names for sign in ("", POINTER, SIGN)]
         case "WHICH":
             return [f"{POINTER}{name} " for name in names]
         case _:
