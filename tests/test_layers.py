@@ -59,6 +59,7 @@ LAYERS = [
     {"client.attention", "client.view"},
     {"client.plain", "client.buffers", "client.lineview", "client.listings"},
     {"client.status", "client.surface"},
+    {"client.editor"},
     {"client.screen", "client.lines"},
     {"client.speech", "client.display", "client.reading"},
     {"client.errands", "client.governing", "client.ownership"},

@@ -412,12 +412,15 @@ async def test_alt_enter_begins_a_new_line(desk: Desk) -> None:
         await desk.until(lambda: desk.chat.said == ["one\ntwo"])
 
 
-async def test_ctrl_c_keeps_what_is_half_typed(desk: Desk) -> None:
+async def test_ctrl_c_drops_what_is_half_typed_and_loses_nothing(desk: Desk) -> None:
     async with desk.sitting():
-        desk.type("precious", CTRL_C)
+        desk.type("precious", ALT_ENTER, "words", CTRL_C)
         await desk.see(HINT)
-        desk.type(" words", ENTER)
-        await desk.until(lambda: desk.chat.said == ["precious words"])
+        await desk.until(lambda: desk.prompt == "lobby>")
+        desk.type("other", ENTER)
+        await desk.until(lambda: desk.chat.said == ["other"])
+        desk.type(UP, UP, UP, ENTER)  # past the other text, and over two lines
+        await desk.until(lambda: desk.chat.said == ["other", "precious\nwords"])
 
 
 async def test_what_was_typed_can_be_had_back(desk: Desk) -> None:
@@ -1078,6 +1081,30 @@ async def test_a_refused_text_comes_back_unless_something_else_is_typed(desk: De
         await desk.until(lambda: desk.prompt == "lobby> other")
 
 
+async def test_a_text_that_comes_back_under_ones_hands_steps_aside(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.screen.UNSEEN", PATIENCE)
+    async with desk.sitting():
+        desk.type("refuse me", ENTER)
+        await desk.until(lambda: desk.prompt == "lobby> refuse me")
+        desk.type("next", ENTER)
+        await desk.until(lambda: desk.chat.said == ["next"])
+        desk.type(UP, UP, ENTER)
+        await desk.until(lambda: desk.text.count("not said: refuse me: too") == 2)
+
+
+async def test_a_text_that_has_come_back_is_gone_on_with(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.screen.UNSEEN", 0)
+    async with desk.sitting():
+        desk.type("refuse me", ENTER)
+        await desk.until(lambda: desk.prompt == "lobby> refuse me")
+        desk.type(" again", ENTER)
+        await desk.see("not said: refuse me again: too")
+
+
 async def test_what_was_typed_in_another_run_can_be_had_back(
     desk: Desk, journal: Journal
 ) -> None:
@@ -1133,10 +1160,21 @@ async def test_an_editor_writes_what_stands_in_the_prompt_then(
         await desk.until(lambda: desk.chat.said == ["a text\nand more"])
 
 
+async def test_an_editor_that_is_not_there_costs_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", "/nowhere/editor -f")
+    async with desk.sitting():
+        desk.type("/edit half a", ENTER)
+        await desk.see("can't start the editor /nowhere/editor: No such file")
+        desk.type(" line", ENTER)
+        await desk.until(lambda: desk.chat.said == ["half a line"])
+
+
 # ---------------------------------------------------------------- the end
 
 
-@pytest.mark.parametrize("keys", ["/quit\r", "quit\r", CTRL_D])
+@pytest.mark.parametrize("keys", ["/quit\r", "quit\r", CTRL_D, CTRL_C])
 async def test_leaving(desk: Desk, keys: str) -> None:
     async with desk.sitting() as left:
         desk.type("/join garden", ENTER, keys)

@@ -587,7 +587,7 @@ _ROWS = (
     ),
     _Row("edit", "[TEXT]", "write in your $EDITOR", lambda text="": Edit(text)),
     _Row("help", "", "this list", ShowHelp),
-    _Row("quit", "", "leave; so does quit, or Ctrl-D", Quit),
+    _Row("quit", "", "leave; so do quit and Ctrl-D", Quit),
 )
 _TABLE = {row.name: row for row in _ROWS}
 
@@ -652,6 +652,7 @@ def usages() -> list[tuple[str, str]]:
 
 KEYS = (
     ("Alt-Enter", "begin a new line"),
+    ("Ctrl-C", "drop what is typed (Up has it), or leave"),
     ("Tab", "complete a name, a room or a command"),
     ("Up, Ctrl-R", "what you have typed before; search in it"),
     ("Alt-1 … Alt-9", "go to a room by its number"),

@@ -21,6 +21,7 @@ import trio
 from attrs import define, field, frozen
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, get_app_session, run_in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
@@ -35,6 +36,7 @@ from prompt_toolkit.styles import Style
 
 from trio_chat.client.clean import clean
 from trio_chat.client.colours import COLOURS
+from trio_chat.client.editor import edited
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import notice
 from trio_chat.client.notify import notification
@@ -43,6 +45,7 @@ from trio_chat.client.status import status_line
 from trio_chat.client.surface import Keys, complete_nothing, state_text, take_nothing
 from trio_chat.client.view import View
 from trio_chat.client.wrap import Fragments, clip, fit
+from trio_chat.errors import SetupError
 from trio_chat.secret import Secret
 
 STYLE = Style.from_dict(COLOURS)
@@ -62,7 +65,12 @@ answered before an eye could see it."""
 PENDING_LINES = 5
 """The most texts that are shown as pending."""
 
-HINT = "Ctrl-D or /quit leaves"
+HINT = "dropped; Up brings it back"
+"""After Ctrl-C."""
+
+UNSEEN = 1.0
+"""Seconds in which nobody has read what has come back into the prompt: what is typed then
+was begun before."""
 
 T = TypeVar("T")
 
@@ -74,6 +82,14 @@ class _Pending:
     id: str
     text: str
     since: float
+
+
+@frozen
+class _Return:
+    """A text that has come back into the prompt, and when."""
+
+    text: str
+    at: float
 
 
 @define(eq=False)
@@ -95,6 +111,7 @@ class Screen:
     rooms: Fragments = field(factory=list, init=False)
     question: "_Question | None" = field(default=None, init=False)
     _pending: tuple[_Pending, ...] = field(default=(), init=False)
+    _return: _Return | None = field(default=None, init=False)
     _session: PromptSession[str] = field(init=False)
     _token: trio.lowlevel.TrioToken = field(init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -202,12 +219,13 @@ class Screen:
         self._refresh()
 
     def give_back(self, text: str) -> None:
-        """Put a text into the prompt, unless something is typed there."""
+        """Put a text into the prompt, unless something is typed there, or just about to be:
+        then it is among what was typed before."""
         self._call_soon(self._give_back, text)
 
     def offer(self, text: str) -> None:
         """Put a text into the prompt, unless something is typed there."""
-        self.give_back(text)
+        self._call_soon(self._offer, text)
 
     async def ask_unseen(self, what: str) -> Secret | None:
         """Have a secret typed into the prompt, which shows stars; None after Ctrl-C or an
@@ -340,23 +358,54 @@ class Screen:
             self._loop.call_later(SHOWN_AS_PENDING, self._refresh)
 
     def _give_back(self, text: str) -> None:
+        if self._offer(text):
+            self._return = _Return(text, time.monotonic())
+
+    def _offer(self, text: str) -> bool:
+        """Is it in the prompt now?"""
         if self.question is not None:  # it is what is typed afterwards
             before = self.question.before
             self.question.before = before if before.text else Document(text)
-            return
+            return False
         buffer = self._session.default_buffer
-        if not buffer.text:
-            buffer.insert_text(text)
+        if buffer.text:
+            return False
+        buffer.insert_text(text)
+        return True
+
+    def set_aside(self, buffer: Buffer) -> None:
+        """Something was inserted. Behind a text that has come back just now it would be said
+        together with that, unseen."""
+        back, self._return = self._return, None
+        if back is None or time.monotonic() >= back.at + UNSEEN:
+            return
+        if buffer.text.startswith(back.text):
+            typed = buffer.text.removeprefix(back.text)
+            buffer.text = back.text
+            _drop(buffer)
+            buffer.insert_text(typed)
 
     def _edit(self, text: str) -> None:
-        self._give_back(text)
+        self._offer(text)
         self._open_editor()
 
     def _open_editor(self) -> None:
         """What happens meanwhile is drawn afterwards."""
         self._held = [] if self._held is None else self._held
-        task = self._session.default_buffer.open_in_editor()
-        task.add_done_callback(lambda _: self._uncover())
+        self._session.app.create_background_task(self._let_edit())
+
+    async def _let_edit(self) -> None:
+        # Not `open_in_editor`, which takes another editor than the one that was named if
+        # that is not there, and says nothing.
+        buffer = self._session.default_buffer
+        let_edit = partial(edited, buffer.text, os.environ)
+        try:
+            text = await run_in_terminal(let_edit, in_executor=True)
+            buffer.document = Document(text)
+        except SetupError as error:
+            self._held = [*(self._held or ()), _Drawing([("error", clean(str(error)))])]
+        finally:
+            self._uncover()
 
     def _uncover(self) -> None:
         held, self._held = self._held or [], None
@@ -387,16 +436,18 @@ class Screen:
             self._end_question(self.question, Secret(buffer.text) if buffer.text else None)
             return
         if self._ask(self.take, buffer.text):
-            buffer.reset(append_to_history=bool(buffer.text.strip()))
-            buffer.load_history_if_not_yet_loaded()
+            _drop(buffer)
 
-    def interrupt(self, _: KeyPressEvent) -> None:
-        """The key Ctrl-C: out of habit, and no reason to lose what is half typed; but a
-        question need not be answered."""
+    def interrupt(self, event: KeyPressEvent) -> None:
+        """The key Ctrl-C, as in a shell: what is half typed is not to be said, but not lost;
+        a question need not be answered; and where there is nothing to drop, it leaves."""
         if self.question is not None:
             self._end_question(self.question)
-            return
-        self._draw(notice(HINT))
+        elif event.current_buffer.text:
+            _drop(event.current_buffer)
+            self._draw(notice(HINT))
+        else:
+            self._ask(self.press, "/quit")
 
     def command(self, line: str) -> Callable[[KeyPressEvent], None]:
         """A key that does what a command does, and leaves alone what is typed."""
@@ -485,8 +536,8 @@ def _make_session(screen: Screen) -> PromptSession[str]:
         style=STYLE,
         history=InMemoryHistory(screen.typed),
         editing_mode=EditingMode(screen.keys.upper()),
-        tempfile_suffix=".txt",
     )
+    session.default_buffer.on_text_insert += screen.set_aside
     # Never ask the terminal where its cursor is: what arrives before the answer moves it,
     # and the prompt, which believes the answer, would push everything off the screen.
     session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
@@ -522,6 +573,12 @@ def _make_keys(screen: Screen) -> KeyBindings:
         go = screen.command(f"/go {number}")
         keys.add("escape", str(number), filter=is_typing & emacs_mode)(go)
     return keys
+
+
+def _drop(buffer: Buffer) -> None:
+    """Empty the prompt; what stood there can be had back."""
+    buffer.reset(append_to_history=bool(buffer.text.strip()))
+    buffer.load_history_if_not_yet_loaded()
 
 
 def _break_line(event: KeyPressEvent) -> None:

@@ -76,8 +76,8 @@ class Surface(Protocol):
         ...
 
     def give_back(self, text: str) -> None:
-        """Put a text that was typed back where one types, unless something is typed
-        there."""
+        """Put a text that was typed back where one types, unless something else is typed
+        there: then it is among what was typed before."""
         ...
 
     def offer(self, text: str) -> None:
