@@ -27,7 +27,15 @@ from trio_chat.client.address import Address, parse_address
 from trio_chat.client.link import Link, dial_tcp
 from trio_chat.doors import certificate
 from trio_chat.doors.sites import Sites
-from trio_chat.errors import LinkLost, Refused, SetupError
+from trio_chat.errors import (
+    BadName,
+    LinkLost,
+    NameTaken,
+    NotJson,
+    Refused,
+    ServerChanged,
+    SetupError,
+)
 from trio_chat.history import archive, sqlite
 from trio_chat.history.sqlite import Retention, SqliteHistory
 from trio_chat.messages import Event, Goodbye, Say
@@ -439,8 +447,12 @@ def nested(failure: BaseException) -> BaseException:
     ("failure", "status", "said"),
     [
         (SetupError("no way"), 2, "trio_chat: no way\n"),
-        (LinkLost("gone"), 2, "--server HOST:PORT"),
+        (LinkLost("gone"), 3, "--server HOST:PORT"),
         (Refused("3 lines"), 1, "trio_chat: 3 lines\n"),
+        (NameTaken("no"), 1, "trio_chat: no\n"),
+        (BadName("4lice"), 2, "trio_chat: 4lice\n"),
+        (NotJson("what?"), 2, "trio_chat: what?\n"),
+        (ServerChanged("not that one"), 2, "trio_chat: not that one\n"),
         (Refused("\x1b[2J\nevil"), 1, "trio_chat: \ufffd[2J\ufffdevil\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -730,7 +742,7 @@ async def run_in_thread(*words: str) -> int:
 async def test_a_name_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     async with running_server() as server, server.connect(name="alice"):
         where = f"{server.host}:{server.port}"
-        assert await run_in_thread("connect", "alice", "--server", where) == 2
+        assert await run_in_thread("connect", "alice", "--server", where) == 1
     assert "alice; choose another name" in only_line(capsys.readouterr().err)
 
 
@@ -744,7 +756,7 @@ async def test_a_bad_name(capsys: pytest.CaptureFixture[str]) -> None:
 async def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     async with running_server() as server:
         where = f"{server.host}:{server.port}"
-    assert await run_in_thread("connect", "alice", "--server", where) == 2
+    assert await run_in_thread("connect", "alice", "--server", where) == 3
     line = only_line(capsys.readouterr().err)
     assert where in line
     assert "trio_chat serve" in line.replace("trio-chat", "trio_chat")

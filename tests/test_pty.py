@@ -302,7 +302,7 @@ async def test_after_kill_9_one_has_ones_name_back_at_once_and_sigterm_is_a_leav
             await alice.see(lambda: alice.prompt == "lobby>")
             command = [*PROGRAM, "connect", "alice", "--server", f"{server.host}:{server.port}"]
             twin = await trio.run_process(command, capture_stderr=True, check=False)
-            assert twin.returncode == 2
+            assert twin.returncode == 1
             assert b"choose another name" in twin.stderr
             alice.process.kill()
             await alice.ends()

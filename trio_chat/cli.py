@@ -1,8 +1,8 @@
 """The command line: all the commands, where their settings come from, and how it ends.
 
 What a person can put right (a port in use, a name taken, a mistyped option) is one line on
-stderr, and exit status 2; lines that were refused are exit status 1. `run` is the one
-place where that is decided; every other exception is a bug, and shows its traceback.
+stderr, and an exit status, of those in `ending`. `run` is the one place where that is
+decided; every other exception is a bug, and shows its traceback.
 """
 
 import json as json_format
@@ -20,6 +20,7 @@ from trio_chat.config import PROGRAM, VERSION
 from trio_chat.ending import (
     INTERRUPTED,
     PIPE_BROKEN,
+    STATUSES,
     flush_stdout,
     forget_stdout,
     leaves,
@@ -72,7 +73,8 @@ as in
   host = "chat.example.org"
   name = "alice"
   room = "garden"
-""",
+
+{STATUSES}""",
     usage=f"Usage: {PROGRAM} COMMAND [OPTIONS]",
     group_parameters="Options",
     version=VERSION,

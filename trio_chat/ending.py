@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
 from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
 
@@ -23,14 +23,20 @@ from trio_chat.errors import (
     SetupError,
     TlsRequired,
     Untrusted,
-    WireError,
 )
 
 E = TypeVar("E", bound=BaseException)
 
 REFUSED, MISUSED, UNREACHABLE, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 3, 130, 141, 143
-"""Exit statuses. The last three are what a shell reports of a program that ends by the
-signals SIGINT, SIGPIPE and SIGTERM."""
+"""Exit statuses, the same of all commands. The last three are what a shell reports of a
+program that ends by the signals SIGINT, SIGPIPE and SIGTERM."""
+
+STATUSES = """\
+Exit status, of every command: 0 all is done, 1 the answer was no, or some of
+it was not done, 2 the command or a setting is wrong, 3 the server can't be
+reached, which is worth another try; 130, 141 and 143 after SIGINT, SIGPIPE and
+SIGTERM.
+"""
 
 
 def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
@@ -44,29 +50,15 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
 
 def report(failure: ChatError) -> int:
     """Say what went wrong, and what to do; returns the exit status."""
-    explain(failure)
-    # Refused itself, no kind of it, is how the plain client ends when lines were refused.
-    return REFUSED if type(failure) is Refused else MISUSED
-
-
-def report_to_program(failure: Refused | WireError | LinkLost) -> int:
-    """As `report`, with a status that says what to do."""
-    explain(failure)
+    advice = _advice(failure)
+    tell(f"{failure}; {advice}" if advice else str(failure))
     match failure:
         case LinkLost():
             return UNREACHABLE
-        case BadName() | WireError():
-            return MISUSED
-        case Refused():
+        case Refused() if not isinstance(failure, BadName):
             return REFUSED
-        case _:
-            assert_never(failure)
-
-
-def explain(failure: ChatError) -> None:
-    """Say what went wrong, and what to do."""
-    advice = _advice(failure)
-    tell(f"{failure}; {advice}" if advice else str(failure))
+        case _:  # a name that can't be one, say, was mistyped
+            return MISUSED
 
 
 def _advice(failure: ChatError) -> str | None:

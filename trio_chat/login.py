@@ -2,6 +2,7 @@
 server has said that it needs one."""
 
 import itertools
+import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -71,6 +72,7 @@ class Login:
 
         Raises what else is refused, and `SetupError` if there is nobody to ask.
         """
+        logging.getLogger("trio_chat").addHandler(logging.NullHandler())  # `tell` says it all
         for tried in itertools.count():
             try:
                 return await talk()

@@ -1,12 +1,10 @@
 """The commands for scripts: `say`, `tail`, `rooms`, `who` and `search`.
 
-They come and go without an event in the room, and their exit status tells what to do: 0
-it is done, 1 the server's answer is no, 2 the command is wrong, 3 the server can't be
-reached, which is worth another try.
+They come and go without an event in the room. What fails is raised: its exit status, one of
+those in `ending`, tells a script what to do.
 """
 
 import itertools
-import logging
 import math
 import re
 import secrets
@@ -30,7 +28,7 @@ from trio_chat.client.plain import make_printer, print_until
 from trio_chat.client.wording import Wording
 from trio_chat.client.wrap import cells
 from trio_chat.config import LOCAL, PROGRAM, Flag, ServerAddress, TrustNew
-from trio_chat.ending import report_to_program, require_stdout, write_out
+from trio_chat.ending import STATUSES, require_stdout, write_out
 from trio_chat.errors import (
     BadFields,
     ChatError,
@@ -40,7 +38,6 @@ from trio_chat.errors import (
     NotStored,
     Refused,
     SetupError,
-    WireError,
 )
 from trio_chat.framing import LINE_BYTES
 from trio_chat.login import log_in
@@ -97,9 +94,7 @@ Examples:
   # However often a script is started again, this is said once.
   {PROGRAM} say ops "good morning" --name cron --id "$(date +%F)"
 
-Exit status: 0 it was said and is stored, 1 the server has refused it, 2 the
-command is wrong, 3 the server could not be reached.
-""",
+{STATUSES}""",
 )
 async def say(
     room: str,
@@ -114,7 +109,7 @@ async def say(
     id: Annotated[str | None, Parameter(show_default=False)] = None,
     wait: Annotated[float, Parameter(validator=Number(gt=0))] = WAIT,
     json: Json = False,
-) -> int:
+) -> None:
     """Say one message, and wait until it is stored.
 
     Nobody sees a join or a leave. While the server can't be reached, or another
@@ -152,7 +147,7 @@ async def say(
         if json:
             write_out([SERVER.encode(ack)])
 
-    return await _ended(talk)
+    await talk()
 
 
 @app.command(
@@ -164,9 +159,7 @@ Examples:
   # All that was ever said, and will be, as lines of JSON.
   {PROGRAM} tail ops --json --after 0 --follow
 
-Exit status: 0 all is printed, 1 the server has refused, 2 the command is wrong,
-3 the server could not be reached.
-""",
+{STATUSES}""",
 )
 async def tail(
     room: str,
@@ -183,7 +176,7 @@ async def tail(
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
-) -> int:
+) -> None:
     """Print the newest events of a room, the oldest of them first.
 
     Nobody sees a join or a leave, but who asks who is there is told of you.
@@ -233,7 +226,7 @@ async def tail(
             elif newest > start:
                 await print_until(lambda: printer.wait_for(newest), chat, printer)
 
-    return await _ended(partial(login.insist, talk))
+    await login.insist(talk)
 
 
 @app.command(
@@ -252,7 +245,7 @@ async def rooms(
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
-) -> int:
+) -> None:
     """Print which rooms there are.
 
     Parameters
@@ -281,7 +274,7 @@ async def rooms(
         ]
         write_out([SERVER.encode(RoomList(known))] if json else _encoded(lines))
 
-    return await _ended(partial(login.insist, talk))
+    await login.insist(talk)
 
 
 @app.command(
@@ -302,7 +295,7 @@ async def who(
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
-) -> int:
+) -> None:
     """Print who is in a room, one name a line.
 
     Parameters
@@ -329,7 +322,7 @@ async def who(
             names = await chat.who(known)
         write_out([SERVER.encode(Members(known, names))] if json else _encoded(names))
 
-    return await _ended(partial(login.insist, talk))
+    await login.insist(talk)
 
 
 @app.command(
@@ -353,7 +346,7 @@ async def search(
     server: ServerAddress = LOCAL,
     trust_new: TrustNew = False,
     json: Json = False,
-) -> int:
+) -> None:
     """Print where all of these words were said, the newest at the end.
 
     Upper and lower case are one, and a word is found by its beginning.
@@ -391,7 +384,7 @@ async def search(
         lines = [plain_hit(hit, wording) for hit in reversed(hits)]
         write_out(map(SERVER.encode, found) if json else _encoded(lines))
 
-    return await _ended(partial(login.insist, talk))
+    await login.insist(talk)
 
 
 # ---------------------------------------------------------------- connections
@@ -400,16 +393,6 @@ async def search(
 def _passing_name(command: str) -> str:
     """For who only looks: a name that nobody has, and that tells what it is."""
     return f"{command}-{secrets.token_hex(4)}"
-
-
-async def _ended(talk: Callable[[], Awaitable[None]]) -> int:
-    """Do it; returns the exit status."""
-    logging.getLogger("trio_chat").addHandler(logging.NullHandler())
-    try:
-        await talk()
-    except (Refused, WireError, LinkLost) as failure:
-        return report_to_program(failure)
-    return 0
 
 
 def _encoded(lines: Iterable[str]) -> list[bytes]:

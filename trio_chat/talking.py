@@ -1,6 +1,5 @@
 """The command `connect`: a person at a terminal, or a pipe."""
 
-import logging
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
 from trio_chat.client.surface import Keys, Surface
 from trio_chat.config import LOCAL, PROGRAM, Flag, ServerAddress, TrustNew
-from trio_chat.ending import TERMINATED, tell
+from trio_chat.ending import STATUSES, TERMINATED, tell
 from trio_chat.errors import SetupError
 from trio_chat.login import Login
 from trio_chat.secret import Secret
@@ -49,7 +48,8 @@ Examples:
   {PROGRAM} connect alice --password-file ~/.chat-password
   # Say what a program prints.
   date | {PROGRAM} connect clock
-""",
+
+{STATUSES}""",
 )
 async def connect(
     name: str,
@@ -90,7 +90,6 @@ async def connect(
     keys
         Whose keys edit what is typed.
     """
-    logging.getLogger("trio_chat").addHandler(logging.NullHandler())
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
         talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
         login = Login(name, password, None if journal.token is None else Secret(journal.token))
