@@ -18,7 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 import trio
-from attrs import define, field
+from attrs import asdict, define, field
 
 from tests.conftest import Peer
 from trio_chat import cli, config, upkeep
@@ -259,7 +259,9 @@ def meaning(words: str) -> tuple[str | None, str, str | None]:
     cli.app.config = config.sources(None, cli.COMMANDS)
     _, bound, _ = cli.app.parse_args(words.split(), print_error=False, exit_on_error=False)
     bound.apply_defaults()
-    given = bound.arguments
+    given = dict(bound.arguments)
+    if "visit" in given:
+        given |= asdict(given["visit"], recurse=False)
     return given.get("name"), str(given["server"]), given["room"]
 
 

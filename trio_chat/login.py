@@ -4,19 +4,21 @@ server has said that it needs one."""
 import itertools
 import logging
 import math
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
+from cyclopts import Parameter
 
-from trio_chat.asking import PasswordSource, TokenSource
+from trio_chat.asking import NO_TOKEN, USUAL, PasswordSource, TokenSource
 from trio_chat.client.address import Address
 from trio_chat.client.chat import Chat, open_chat
 from trio_chat.client.lifeline import State
 from trio_chat.client.trust import known_servers
-from trio_chat.config import VERSION
+from trio_chat.config import LOCAL, VERSION, ServerAddress, TrustNew
 from trio_chat.ending import tell
 from trio_chat.errors import BadName, PasswordNeeded, WrongPassword
 from trio_chat.messages import Hello
@@ -89,6 +91,52 @@ class Login:
         if self.token is not None and find_bot(self.token.reveal()) is not None:
             return False
         return tried < (1 if self.source.is_named else TRIES)
+
+
+@Parameter(name="*")
+@frozen
+class Visit:
+    """As whom a program comes that only looks, and where: options that commands share.
+
+    Parameters
+    ----------
+    name
+        What you are called meanwhile.
+    server
+        HOST, HOST:PORT, a link, or a name that the settings
+        have for one. Beyond this machine all of them mean
+        TLS; plain://HOST:PORT is without.
+    trust_new
+        Take a server that nobody vouches for at its word the first time.
+    """
+
+    name: Annotated[str | None, Parameter(show_default="one that is free")] = None
+    password: PasswordSource = USUAL
+    token: TokenSource = NO_TOKEN
+    server: ServerAddress = LOCAL
+    trust_new: TrustNew = False
+
+    def log_in(self, command: str) -> Login:
+        """Raises `BadName`, `SetupError`."""
+        # A name that nobody has, and that tells what it is.
+        name = self.name or f"{command}-{secrets.token_hex(4)}"
+        return log_in(name, self.password, self.token)
+
+    def open(
+        self,
+        login: Login,
+        *,
+        patience: float,
+        on_state: Callable[[State], None] = lambda _: None,
+    ) -> AbstractAsyncContextManager[Chat]:
+        """A chat at the server that is meant."""
+        return login.open(
+            self.server, trusts_new=self.trust_new, patience=patience, on_state=on_state
+        )
+
+
+ONCE = Visit()
+"""By the settings."""
 
 
 def _reveal(secret: Secret | None) -> str | None:

@@ -40,7 +40,7 @@ from trio_chat.errors import (
     SetupError,
 )
 from trio_chat.framing import LINE_BYTES
-from trio_chat.login import log_in
+from trio_chat.login import ONCE, Visit, log_in
 from trio_chat.messages import MAX_INT, Ack, Found, Members, Page, RoomList
 from trio_chat.names import NAME_CHARS, parse_name
 from trio_chat.pairs import is_private, parse_room
@@ -170,11 +170,7 @@ async def tail(
         int | None, Parameter(validator=Number(gte=0, lte=MAX_INT), show_default=False)
     ] = None,
     follow: Annotated[bool, Flag] = False,
-    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
-    password: PasswordSource = USUAL,
-    token: TokenSource = NO_TOKEN,
-    server: ServerAddress = LOCAL,
-    trust_new: TrustNew = False,
+    visit: Visit = ONCE,
     json: Json = False,
 ) -> None:
     """Print the newest events of a room, the oldest of them first.
@@ -192,18 +188,10 @@ async def tail(
         All events after the one with this number, instead.
     follow
         Go on with what happens from now on, each event once.
-    name
-        What you are called meanwhile.
-    server
-        HOST, HOST:PORT, a link, or a name that the settings
-        have for one. Beyond this machine all of them mean
-        TLS; plain://HOST:PORT is without.
-    trust_new
-        Take a server that nobody vouches for at its word the first time.
     json
         Print lines of JSON, those of the protocol.
     """
-    login = log_in(name or _passing_name("tail"), password, token)
+    login = visit.log_in("tail")
     afresh = trio.lowlevel.ParkingLot()
 
     def on_state(state: State) -> None:
@@ -215,9 +203,7 @@ async def tail(
         require_stdout()
         known = parse_name(room)
         patience = math.inf if follow else PATIENCE
-        async with login.open(
-            server, trusts_new=trust_new, patience=patience, on_state=on_state
-        ) as chat:
+        async with visit.open(login, patience=patience, on_state=on_state) as chat:
             start = await _start(chat, known, lines) if after is None else after
             printer = make_printer(chat, known, json=json)
             newest = await chat.join(known, after=start, quiet=True)
@@ -239,33 +225,21 @@ Example:
 )
 async def rooms(
     *,
-    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
-    password: PasswordSource = USUAL,
-    token: TokenSource = NO_TOKEN,
-    server: ServerAddress = LOCAL,
-    trust_new: TrustNew = False,
+    visit: Visit = ONCE,
     json: Json = False,
 ) -> None:
     """Print which rooms there are.
 
     Parameters
     ----------
-    name
-        What you are called meanwhile.
-    server
-        HOST, HOST:PORT, a link, or a name that the settings
-        have for one. Beyond this machine all of them mean
-        TLS; plain://HOST:PORT is without.
-    trust_new
-        Take a server that nobody vouches for at its word the first time.
     json
         Print a line of JSON, that of the protocol.
     """
 
-    login = log_in(name or _passing_name("rooms"), password, token)
+    login = visit.log_in("rooms")
 
     async def talk() -> None:
-        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with visit.open(login, patience=PATIENCE) as chat:
             known = await chat.rooms()
         lines = [
             f"{room.room}{' ' * (NAME_CHARS - cells(room.room))}"
@@ -289,11 +263,7 @@ async def who(
     room: str,
     /,
     *,
-    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
-    password: PasswordSource = USUAL,
-    token: TokenSource = NO_TOKEN,
-    server: ServerAddress = LOCAL,
-    trust_new: TrustNew = False,
+    visit: Visit = ONCE,
     json: Json = False,
 ) -> None:
     """Print who is in a room, one name a line.
@@ -302,23 +272,15 @@ async def who(
     ----------
     room
         The room.
-    name
-        What you are called meanwhile.
-    server
-        HOST, HOST:PORT, a link, or a name that the settings
-        have for one. Beyond this machine all of them mean
-        TLS; plain://HOST:PORT is without.
-    trust_new
-        Take a server that nobody vouches for at its word the first time.
     json
         Print a line of JSON, that of the protocol.
     """
 
-    login = log_in(name or _passing_name("who"), password, token)
+    login = visit.log_in("who")
 
     async def talk() -> None:
         known = parse_name(room)
-        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with visit.open(login, patience=PATIENCE) as chat:
             names = await chat.who(known)
         write_out([SERVER.encode(Members(known, names))] if json else _encoded(names))
 
@@ -340,11 +302,7 @@ async def search(
     *words: str,
     room: Annotated[str | None, Parameter(show_default="all of them")] = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = HITS,
-    name: Annotated[str | None, Parameter(show_default="one that is free")] = None,
-    password: PasswordSource = USUAL,
-    token: TokenSource = NO_TOKEN,
-    server: ServerAddress = LOCAL,
-    trust_new: TrustNew = False,
+    visit: Visit = ONCE,
     json: Json = False,
 ) -> None:
     """Print where all of these words were said, the newest at the end.
@@ -361,23 +319,15 @@ async def search(
         Only there.
     limit
         How many of the newest places.
-    name
-        What you are called meanwhile.
-    server
-        HOST, HOST:PORT, a link, or a name that the settings
-        have for one. Beyond this machine all of them mean
-        TLS; plain://HOST:PORT is without.
-    trust_new
-        Take a server that nobody vouches for at its word the first time.
     json
         Print lines of JSON, those of the protocol, the newest first.
     """
 
-    login = log_in(name or _passing_name("search"), password, token)
+    login = visit.log_in("search")
 
     async def talk() -> None:
         known = None if room is None else parse_name(room)
-        async with login.open(server, trusts_new=trust_new, patience=PATIENCE) as chat:
+        async with visit.open(login, patience=PATIENCE) as chat:
             found = [part async for part in _find(chat, " ".join((word, *words)), known, limit)]
             wording = Wording(chat.name)
         hits = [hit for part in found for hit in part.hits]
@@ -388,11 +338,6 @@ async def search(
 
 
 # ---------------------------------------------------------------- connections
-
-
-def _passing_name(command: str) -> str:
-    """For who only looks: a name that nobody has, and that tells what it is."""
-    return f"{command}-{secrets.token_hex(4)}"
 
 
 def _encoded(lines: Iterable[str]) -> list[bytes]:
