@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from attrs import define, field
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
 from tests.conftest import Dial as DialPeer
-from trio_chat import Chat, State, errors
+from trio_chat import Chat, State, connect, errors
 from trio_chat.client import lifeline
 from trio_chat.client.calls import IN_FLIGHT
 from trio_chat.client.chat import ASKED_TO, LEAVE_WITHIN, open_chat
@@ -43,6 +44,8 @@ from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import SERVER
 
 Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
+
+PIN = "Gh-f4kdiQgUN4LtQmuUcBmreqPZmaX9X3MuH7ySwdUA"
 
 
 async def texts(chat: Chat, count: int) -> list[str]:
@@ -505,6 +508,56 @@ async def test_a_taken_name_is_raised_where_one_connects(server: RunningServer) 
         with pytest.raises(errors.NameTaken):
             async with server.connect(name="ALICE"):
                 raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "meant"),
+    [
+        ("localhost", 1, ("localhost", 1, False)),
+        ("localhost:2", 1, ("localhost", 2, False)),
+        ("::1", 1, ("::1", 1, False)),
+        ("[::1]:2", 1, ("::1", 2, False)),
+        ("chat.lan:2", 1, ("chat.lan", 2, True)),
+        ("plain://chat.lan:2", 1, ("chat.lan", 2, False)),
+        (f"trio-chat://chat.lan:2/lobby#{PIN}", 1, ("chat.lan", 2, PIN)),
+    ],
+)
+async def test_an_address_may_be_written_in_one(
+    monkeypatch: pytest.MonkeyPatch, host: str, port: int, meant: tuple[str, int, bool | str]
+) -> None:
+    called: list[object] = []
+
+    async def dial(*whom: object) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        called.append(whom)
+        raise LinkLost("nobody there")
+
+    monkeypatch.setattr("trio_chat.client.chat.dial", dial)
+    with pytest.raises(LinkLost):
+        async with connect(host, port, name="bot"):
+            raise AssertionError
+    assert called == [meant]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "tls", "why"),
+    [
+        ("http://localhost:1", 1, None, "an address is HOST:PORT, trio-chat://… or plain://…"),
+        ("localhost:http", 1, None, "a port is a number from 1 to 65535, 'http' is not"),
+        ("localhost", 65536, None, "a port is a number from 1 to 65535, '65536' is not"),
+        ("localhost", -1, None, "'-1' is not"),
+        ("chat room", 1, None, "'chat room' can't be the name of a host"),
+        ("", 1, None, "'' can't be the name of a host"),
+        ("trio-chat://a#x", 1, None, "a pin has 43"),
+        ("localhost", 1, "x", "the pin of a certificate has 43 characters, 'x' is none"),
+    ],
+)
+async def test_what_is_no_address_is_told_where_one_connects(
+    host: str, port: int, tls: str | None, why: str
+) -> None:
+    with pytest.raises(errors.SetupError, match=re.escape(why)):
+        async with connect(host, port, name="bot", tls=tls):
+            raise AssertionError
 
 
 async def test_a_bad_name_is_raised_where_one_connects(server: RunningServer) -> None:

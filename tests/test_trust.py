@@ -115,7 +115,7 @@ async def test_beyond_this_machine_no_plain_text_is_spoken_if_nothing_is_said(
 ) -> None:
     async with running_server() as plain:
         # There is no other machine here, so this one is taken for one.
-        monkeypatch.setattr("trio_chat.client.chat.is_here", lambda _: False)
+        monkeypatch.setattr("trio_chat.client.address.is_here", lambda _: False)
         with pytest.raises(LinkLost, match="does not speak TLS"):
             async with trio_chat.connect(plain.host, plain.port, name="alice"):
                 raise AssertionError

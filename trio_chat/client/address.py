@@ -60,7 +60,23 @@ def parse_address(text: str) -> Address:
         return _parse_link(text.removeprefix(SCHEME))
     if text.startswith(PLAIN):
         return Address(*_parse_place(text.removeprefix(PLAIN)))
+    if "://" in text:
+        raise ValueError(f"an address is HOST:PORT, {SCHEME}… or {PLAIN}…, and not {text!r}")
     return address_of(*_parse_place(text))
+
+
+def find_address(host: str, port: int) -> Address:
+    """What a program means that may say all of it as the host. Raises `ValueError`."""
+    if _is_ipv6(host):  # which needs no brackets beside a port
+        return address_of(host, _checked_port(str(port)))
+    if ":" in host:
+        return parse_address(host)
+    return address_of(parse_host(host), _checked_port(str(port)))
+
+
+def is_pin(text: str) -> bool:
+    """Could it be the pin of a certificate?"""
+    return _PIN.fullmatch(text) is not None
 
 
 def address_of(host: str, port: int = DEFAULT_PORT) -> Address:
@@ -80,7 +96,7 @@ def _parse_link(text: str) -> Address:
     """HOST[:PORT][/ROOM][#PIN]"""
     rest, hash, pin = text.partition("#")
     place, _, room = rest.partition("/")
-    if hash and not _PIN.fullmatch(pin):
+    if hash and not is_pin(pin):
         raise ValueError(f"a pin has 43 letters, digits, - and _, {pin!r} is none")
     host, port = _parse_place(place)
     return Address(host, port, is_secure=True, pin=pin or None, room=_parse_room(room))
@@ -97,9 +113,20 @@ def _parse_place(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         return parse_host(text), DEFAULT_PORT
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-        raise ValueError(f"a port is a number from 1 to 65535, {port!r} is not")
-    return parse_host(host), int(port)
+    return parse_host(host), _checked_port(port)
+
+
+def _checked_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 2**16):
+        raise ValueError(f"a port is a number from 1 to 65535, {text!r} is not")
+    return int(text)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def parse_host(text: str) -> str:

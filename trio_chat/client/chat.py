@@ -20,13 +20,13 @@ from typing import Self
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.client.address import DEFAULT_PORT, PLAIN, SCHEME, is_here, parse_address
+from trio_chat.client.address import DEFAULT_PORT, PLAIN, SCHEME, find_address, is_pin
 from trio_chat.client.calls import Calls, Receipt
 from trio_chat.client.feed import Feed, Item
 from trio_chat.client.lifeline import Lifeline, State
 from trio_chat.client.link import Dial, Link
 from trio_chat.client.trust import Tls, dial
-from trio_chat.errors import ChatError, LinkLost, Refused, TryLater
+from trio_chat.errors import ChatError, LinkLost, Refused, SetupError, TryLater
 from trio_chat.messages import (
     Ack,
     Banish,
@@ -341,7 +341,7 @@ async def connect(
 ) -> AsyncIterator[Chat]:
     """Connect to a server under `name`, stay connected, and leave at the end of the block.
 
-    `host`: its name or address; or a link, which has the port and what `tls` says, too.
+    `host`: its name or address, or HOST:PORT; or a link, which has what `tls` says, too.
     `tls`: is the connection encrypted? True, as it is beyond this machine if nothing is said:
     yes, and an authority that this system trusts has to vouch for the host; a text: yes, and
     the server's certificate has to have this pin; a context: as that says.
@@ -351,18 +351,26 @@ async def connect(
     awaited, when the state of the connection changes.
     `patience`: seconds of trying to reconnect before giving up.
 
-    Raises `LinkLost` if no server answers, `Untrusted` if it is not the one that is meant,
-    and what the server refuses with: `NameTaken`, `BadName`, `ServerFull`,
-    `TooManyConnections`.
+    Raises `SetupError` if that is no address or no pin, `LinkLost` if no server answers,
+    `Untrusted` if it is not the one that is meant, and what the server refuses with:
+    `NameTaken`, `BadName`, `ServerFull`, `TooManyConnections`.
     """
-    if host.startswith((SCHEME, PLAIN)):
-        address = parse_address(host)
-        host, port, tls = address.host, address.port, address.pin or address.is_secure
-    if tls is None:
-        tls = not is_here(host)
+    call = partial(dial, *_whom_to_call(host, port, tls))
     hello = Hello(name, password=password, token=token, client=client)
-    async with open_chat(partial(dial, host, port, tls), hello, on_state, patience) as chat:
+    async with open_chat(call, hello, on_state, patience) as chat:
         yield chat
+
+
+def _whom_to_call(host: str, port: int, tls: Tls | None) -> tuple[str, int, Tls]:
+    try:
+        address = find_address(host, port)
+    except ValueError as exc:
+        raise SetupError(str(exc)) from exc
+    if isinstance(tls, str) and not is_pin(tls):
+        raise SetupError(f"the pin of a certificate has 43 characters, {tls!r} is none")
+    if tls is None or host.startswith((SCHEME, PLAIN)):
+        tls = address.pin or address.is_secure
+    return address.host, address.port, tls
 
 
 @asynccontextmanager
