@@ -23,6 +23,7 @@ from trio_chat.hub import Hub
 from trio_chat.messages import Error, Event, Hello, Join, Leave, Ping, Pong, Register, Welcome
 from trio_chat.names import Name
 from trio_chat.testing import running_server
+from trio_chat.tokens import find_bot
 
 PASSWORD, ANOTHER = "correct horse", "battery staple"
 
@@ -73,6 +74,21 @@ def test_accounts_and_bots_are_listed(folder: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr().out == "alice  operator  0 devices  never seen\n"
     assert run(folder, "bot", "list") == 0
     assert capfd.readouterr().out == "ci  ops  join say\n"
+
+
+def test_what_is_changed_says_where(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    history = folder / "chat.db"
+    run(folder, *add)
+    told = capfd.readouterr()
+    assert told.out == f"alice has an account ({history})\n"
+    assert f"no history in {folder}, and so no server" in told.err
+    run(folder, "account", "operator", "alice")
+    assert tuple(capfd.readouterr()) == (f"alice is an operator ({history})\n", "")
+    run(folder, "bot", "add", "ci")
+    told = capfd.readouterr()
+    assert find_bot(told.out.strip()) == "ci"
+    assert len(told.err.splitlines()) == 1
+    assert f"ci is a bot ({history})" in told.err
 
 
 def test_an_operator_is_made_and_unmade(

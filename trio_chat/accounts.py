@@ -21,7 +21,7 @@ from trio_chat.charter import Sanction
 from trio_chat.client.clean import clean
 from trio_chat.client.wrap import cells
 from trio_chat.config import HISTORY_FILE, PROGRAM, Data, Flag, read_age
-from trio_chat.ending import require_stdout, write_out
+from trio_chat.ending import require_stdout, tell, write_out
 from trio_chat.errors import NoSuchName
 from trio_chat.names import Name, parse_name
 from trio_chat.roles import Verb
@@ -126,7 +126,8 @@ def add(
     hashed = hash_password(password.read_new(f"password for {known}: "))
     with _writing(data) as db:
         people.add_account(db, known, hashed, is_operator=operator)
-    print(f"{clean(known)} has an account{' and is an operator' if operator else ''}")
+    rank = " and is an operator" if operator else ""
+    _tell(f"{clean(known)} has an account{rank}", data)
 
 
 @account.command(name="list", usage=f"Usage: {PROGRAM} account list [OPTIONS]")
@@ -167,7 +168,7 @@ def password(name: str, /, *, password: PasswordSource = USUAL, data: Data = Non
     hashed = hash_password(password.read_new(f"new password for {known}: "))
     with _writing(data) as db:
         people.set_password(db, known, hashed)
-    print(f"{clean(known)} has another password, and has to log in anew")
+    _tell(f"{clean(known)} has another password, and has to log in anew", data)
 
 
 @account.command(usage=f"Usage: {PROGRAM} account operator [OPTIONS] NAME")
@@ -186,7 +187,7 @@ def operator(name: str, /, *, off: Annotated[bool, Flag] = False, data: Data = N
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
     known = _change(name, data, partial(people.set_operator, is_operator=not off))
-    print(f"{known} is {'no operator any more' if off else 'an operator'}")
+    _tell(f"{known} is {'no operator any more' if off else 'an operator'}", data)
 
 
 @account.command(usage=f"Usage: {PROGRAM} account remove [OPTIONS] NAME")
@@ -203,7 +204,7 @@ def remove(name: str, /, *, data: Data = None) -> None:
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
     known = _change(name, data, partial(people.remove, is_bot=False))
-    print(f"{known} has no account any more")
+    _tell(f"{known} has no account any more", data)
 
 
 # ---------------------------------------------------------------- bots
@@ -251,6 +252,7 @@ def add_bot(
     token = make_bot_token(known)
     with _writing(data) as db:
         people.add_bot(db, known, hash_token(token), scope)
+    tell(f"{known} is a bot ({_file(data)}); its token is shown this once")
     write_out([f"{token}\n".encode()])
 
 
@@ -287,7 +289,7 @@ def revoke(name: str, /, *, data: Data = None) -> None:
     from trio_chat.history import people  # noqa: PLC0415 # sqlite3
 
     known = _change(name, data, partial(people.remove, is_bot=True))
-    print(f"{known} is no bot any more")
+    _tell(f"{known} is no bot any more", data)
 
 
 # ---------------------------------------------------------------- who may not come
@@ -330,7 +332,7 @@ def add_banished(
         changes = outlaws.make_space({known: Sanction(end, reason)}, datetime.now(UTC))
         for one, sanction in changes.items():
             people.banish(db, one, sanction)
-    print(f"{clean(known)} can't come to this server{_until(end)}")
+    _tell(f"{clean(known)} can't come to this server{_until(end)}", data)
 
 
 @banish.command(name="list", usage=f"Usage: {PROGRAM} banish list [OPTIONS]")
@@ -370,7 +372,7 @@ def remove_banished(what: str, /, *, data: Data = None) -> None:
         if known not in people.banished(db):
             raise NoSuchName(f"{known} is not banished; banish list says who is")
         people.banish(db, known, None)
-    print(f"{clean(known)} may come again")
+    _tell(f"{clean(known)} may come again", data)
 
 
 def _until(end: datetime | None) -> str:
@@ -384,10 +386,22 @@ def _until(end: datetime | None) -> str:
 def _writing(data: Path | None) -> "Iterator[Database]":
     from trio_chat.history.file import writing  # noqa: PLC0415 # sqlite3
 
-    folder = data or config.data_path()
-    config.make_folder(folder)
-    with writing(folder / HISTORY_FILE) as db:
+    file = _file(data)
+    config.make_folder(file.parent)
+    is_new = not file.exists()
+    with writing(file) as db:
         yield db
+    if is_new:
+        tell(f"there was no history in {file.parent}, and so no server; {file.name} was made")
+
+
+def _file(data: Path | None) -> Path:
+    return (data or config.data_path()) / HISTORY_FILE
+
+
+def _tell(text: str, data: Path | None) -> None:
+    """Say what was done, and where: it may be another server's history than was meant."""
+    print(f"{text} ({_file(data)})")
 
 
 def _change(name: str, data: Path | None, change: "Callable[[Database, Name], object]") -> str:
@@ -405,7 +419,7 @@ def _print_all(
 ) -> None:
     from trio_chat.history.file import reading  # noqa: PLC0415 # sqlite3
 
-    with reading((data or config.data_path()) / HISTORY_FILE) as db:
+    with reading(_file(data)) as db:
         rows = [row(one) for one in read(db)]
     write_out(f"{line}\n".encode() for line in _columns(rows))
 
