@@ -141,5 +141,15 @@ async def test_a_bot_has_its_name_with_its_token(
     assert token not in told.err + told.out
 
 
+async def test_who_is_called_otherwise_than_it_was_typed_is_told_once(
+    server: RunningServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.devnull) as nothing:  # noqa: ASYNC230 # it is always ready
+        monkeypatch.setattr("sys.stdin", nothing)
+        for name, told in (("Ann", "you are called ann here"), ("ANN", ""), ("ben", "")):
+            assert await run(server, "connect", name) == 0
+            assert told == capfd.readouterr().err.partition(": ")[2].partition(";")[0]
+
+
 async def test_who_says_something_has_a_name(server: RunningServer) -> None:
     assert await run(server, "say", "ops", "hi") == 2

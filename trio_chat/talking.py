@@ -13,6 +13,7 @@ from cyclopts import App
 
 from trio_chat.asking import USUAL, PasswordSource
 from trio_chat.client.chat import Chat
+from trio_chat.client.clean import clean
 from trio_chat.client.journal import Journal, journal_path, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.plain import race
@@ -21,6 +22,7 @@ from trio_chat.config import LOCAL, PROGRAM, Flag, ServerAddress, TrustNew
 from trio_chat.ending import STATUSES, TERMINATED, tell
 from trio_chat.errors import SetupError
 from trio_chat.login import Login
+from trio_chat.names import parse_name
 from trio_chat.secret import Secret
 
 ROOM = "lobby"
@@ -90,7 +92,10 @@ async def connect(
     keys
         Whose keys edit what is typed.
     """
+    known = parse_name(name)
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
+        if known != name and journal.token is None:  # the first time
+            tell(f"you are called {clean(known)} here; names differ in more than capitals")
         talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
         login = Login(name, password, None if journal.token is None else Secret(journal.token))
 
