@@ -807,6 +807,26 @@ async def test_a_screen_reader_is_told_what_is_what(stage: Stage) -> None:
         assert unlabelled == []
 
 
+async def test_what_others_say_now_is_read_out_and_nothing_else(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob:
+        for room in ("lobby", "garden"):
+            await bob.join(room)
+            await bob.say(room, "alice: earlier")
+        async with stage.page("alice") as (alice,):
+            await alice.sees("alice: earlier")
+            await alice.run("chat.join('garden', false)")
+            await alice.tab.until("chat.rooms.get('garden').last === 3")
+            await alice.say("her own")
+            await alice.sees("her own")
+            await bob.say("lobby", "now")
+            await bob.say("garden", "not for her")
+            await bob.say("garden", "alice!")
+            await bob.say("@alice", "psst")
+            await alice.tab.until("$('heard').children.length === 3")
+            heard = await alice.run("[...$('heard').children].map(line => line.innerText)")
+            assert heard == ["bob: now", "bob calls you in garden", "bob writes to you"]
+
+
 async def test_the_focus_stays_where_it_is_when_somebody_comes(stage: Stage) -> None:
     async with (
         stage.server.connect(name="bob") as bob,

@@ -1336,8 +1336,13 @@ class Show {
   #announce(room, event) {
     const { type, text } = event.message;
     if (type !== "say" || event.by === chat.me || event.seq <= room.read) return;
+    this.#readOut(`${clean(event.by)}: ${clean(text)}`);
+  }
+
+  // To who does not see it.
+  #readOut(text) {
     const heard = $("heard");
-    heard.append(make("p", "", `${clean(event.by)}: ${clean(text)}`));
+    heard.append(make("p", "", text));
     while (heard.children.length > 20) heard.firstElementChild.remove();
   }
 
@@ -1482,6 +1487,8 @@ class Show {
 
   attention(room, event, isCalling) {
     this.lists();
+    const how = room.isPrivate ? "writes to you" : `calls you in ${clean(room.title)}`;
+    if (isCalling && room !== chat.open) this.#readOut(`${clean(event.by)} ${how}`);
     const isSeen = document.visibilityState === "visible" && document.hasFocus();
     if (isCalling && !isSeen && mayNotify()) this.#notify(room, event);
   }
