@@ -972,6 +972,15 @@ async def test_a_text_that_is_refused_can_be_taken_back(stage: Stage) -> None:
         assert typed == "into a room that is not there\ntyped meanwhile"
 
 
+async def test_a_text_that_is_refused_is_there_after_a_reload(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("/msg nobody hello?")
+        await alice.tab.until("!!document.querySelector('#waiting .refused')")
+        await alice.tab.reload()
+        await alice.tab.until("$('waiting').innerText.includes('hello?')")
+        assert "nobody here is called nobody" in await alice.shown("#waiting .refused .fate")
+
+
 async def test_a_refusal_is_told_in_another_room_too_and_can_be_tried_again(
     stage: Stage,
 ) -> None:

@@ -549,6 +549,7 @@ class Chat {
       const isQuiet = room.isPrivate && !room.last && state && state.head <= room.read;
       if (!isQuiet) this.join(name, state !== null);
     }
+    for (const saying of this.pending) this.room(saying.room); // or nobody would see what became of it
     this.#sendAll();
   }
 
