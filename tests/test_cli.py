@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 import trio
 from attrs import asdict, define, field
 
+import trio_chat
 from tests.conftest import Peer
 from trio_chat import cli, config, upkeep
 from trio_chat.ages import parse_age
@@ -486,6 +487,8 @@ def test_a_bug_is_not_hidden(served: Served) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"{config.VERSION}\n"
+    assert f"trio_chat {trio_chat.__version__}" == config.VERSION
+    assert trio_chat.__version__ == metadata.version("trio-chat")
 
 
 @pytest.mark.parametrize(

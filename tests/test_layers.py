@@ -11,7 +11,7 @@ import trio_chat
 PACKAGE = Path(trio_chat.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "_version"},
     {"names", "framing", "secret", "ages", "tls", "veil"},
     {"pairs"},
     {"messages"},

@@ -9,6 +9,7 @@ async with trio_chat.connect("localhost", name="alice") as chat:
 
 from typing import TYPE_CHECKING
 
+from trio_chat._version import __version__
 from trio_chat.client.calls import Receipt
 from trio_chat.client.chat import Chat, connect
 from trio_chat.client.lifeline import State
@@ -36,6 +37,7 @@ __all__ = [
     "State",
     "Untrusted",
     "WireError",
+    "__version__",
     "connect",
     "running_server",
 ]

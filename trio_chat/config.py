@@ -4,7 +4,6 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from attrs import frozen
 from cyclopts import ArgumentCollection, Parameter, Token
 from cyclopts.config import Dict, Env
 
+from trio_chat._version import __version__
 from trio_chat.ages import Age, parse_age
 from trio_chat.client.address import (
     DEFAULT_PORT,
@@ -44,7 +44,7 @@ OPEN_FILES = 65536
 ENV_PREFIX = "TRIO_CHAT_"
 """What an option is called in the environment: `--no-history` is `TRIO_CHAT_NO_HISTORY`."""
 
-VERSION = f"trio_chat {version('trio-chat')}"
+VERSION = f"trio_chat {__version__}"
 """What this program calls itself."""
 
 Flag = Parameter(negative="", show_default=False)

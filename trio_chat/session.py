@@ -13,13 +13,13 @@ from here, after the posts that came before them; a pong is given at once.
 import logging
 import math
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import assert_never
 
 import trio
 from attrs import define, field, frozen
 
 from trio_chat import errors, names, questions, rules
+from trio_chat._version import __version__
 from trio_chat.errors import LinkLost, NotStored, Refused, WireError
 from trio_chat.framing import LINE_BYTES, LineBuffer
 from trio_chat.gate import EACH, MOST, Turnstile, origin_of
@@ -111,7 +111,7 @@ CLOSE_WITHIN = 1.0
 LINGER_BYTES = 128 * 1024
 """The most bytes thrown away while a peer that still talks is let go."""
 
-SERVER_NAME = f"trio_chat {version('trio-chat')}"
+SERVER_NAME = f"trio_chat {__version__}"
 
 _QUOTAS: Mapping[type[questions.Question], Quota] = {
     History: PAGES,
