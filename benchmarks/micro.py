@@ -26,7 +26,7 @@ from trio_chat.history.memory import MemoryHistory
 from trio_chat.history.sqlite import open_sqlite
 from trio_chat.history.thread import one_thread
 from trio_chat.hub import Hub, Proof
-from trio_chat.messages import Ack, Event, Join, Say
+from trio_chat.messages import Ack, Event, Goodbye, Join, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.rooms import Device, Follower, Member, Room
@@ -149,6 +149,9 @@ class Nobody:
 
     def cut_off(self, why: str, ending: str = "") -> None:
         """Nobody is cut off."""
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        """Nobody leaves."""
 
 
 @contextmanager

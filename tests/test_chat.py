@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,8 @@ from trio_chat.client.calls import IN_FLIGHT
 from trio_chat.client.chat import ASKED_TO, LEAVE_WITHIN, open_chat
 from trio_chat.client.feed import MOST_ROOMS, QUEUED_ITEMS, Item
 from trio_chat.client.link import Dial
-from trio_chat.errors import ChatError, LinkLost
+from trio_chat.errors import ChatError, LinkLost, StorageFull
+from trio_chat.history import Change, Entry, Key, Place
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
     Ack,
@@ -690,7 +691,7 @@ class Cord(trio.abc.Stream):
         with trio.CancelScope() as self._receiving:
             while not self._is_cut:
                 data = await self.stream.receive_some(max_bytes)
-                if not self.is_deaf:
+                if not (data and self.is_deaf):
                     return data
         raise trio.BrokenResourceError
 
@@ -774,6 +775,61 @@ async def test_what_is_submitted_keeps_its_order_over_a_cut(cords: Cords) -> Non
         for receipt in receipts:
             await receipt.wait()
         assert await texts(chat, IN_FLIGHT) == [str(number) for number in range(IN_FLIGHT)]
+
+
+@define(eq=False)
+class FullHistory(MemoryHistory):
+    """A disk that may be full."""
+
+    is_full: bool = False
+
+    async def append(
+        self, entries: Sequence[Entry], changes: Sequence[Change] = ()
+    ) -> Mapping[Key, Place]:
+        if self.is_full:
+            await trio.lowlevel.checkpoint()
+            raise StorageFull("the disk is full")
+        return await super().append(entries, changes)
+
+
+async def test_what_is_submitted_keeps_its_order_if_a_refusal_was_not_heard(
+    virtual_time: None,
+) -> None:
+    history = FullHistory()
+    async with running_server(history=history) as server:
+        cords = Cords(server)
+        async with open_chat(cords.dial, ALICE) as chat:
+            await chat.join("lobby")
+            cord = cords.newest
+            cord.is_deaf = history.is_full = True
+            receipts = [await chat.submit("lobby", "first")]
+            await trio.sleep(1)
+            history.is_full = False
+            receipts.append(await chat.submit("lobby", "second"))
+            await trio.sleep(1)
+            cord.cut()
+            for receipt in receipts:
+                await receipt.wait()
+            assert await texts(chat, 2) == ["first", "second"]
+
+
+async def test_a_refusal_that_was_heard_does_not_come_in_the_way(virtual_time: None) -> None:
+    history, states = FullHistory(), list[State]()
+    async with (
+        running_server(history=history) as server,
+        server.connect(name="alice", on_state=states.append) as chat,
+    ):
+        await chat.join("lobby")
+        history.is_full = True
+        for text in ("refused", "refused, too"):
+            with pytest.raises(StorageFull):
+                await chat.say("lobby", text)
+        assert states == [State.CONNECTED]
+        history.is_full = False
+        for text in ("stored", "stored, too"):
+            await chat.say("lobby", text)
+        assert await texts(chat, 2) == ["stored", "stored, too"]
+        assert states == [State.CONNECTED, State.RECONNECTING, State.RESUMED]
 
 
 async def test_what_was_missed_is_seen_after_coming_back(

@@ -21,6 +21,7 @@ from trio_chat.messages import (
     Appoint,
     Ban,
     Error,
+    Goodbye,
     Invite,
     Join,
     Kick,
@@ -52,6 +53,9 @@ class Line:
     address: str | None = None
 
     def cut_off(self, why: str, ending: str = "") -> None:
+        self.outbox.cut()
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
         self.outbox.cut()
 
 

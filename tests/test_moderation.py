@@ -26,6 +26,7 @@ from trio_chat.messages import (
     Error,
     Event,
     Found,
+    Goodbye,
     Invite,
     Join,
     Kick,
@@ -58,6 +59,9 @@ class Line:
     address: str | None = None
 
     def cut_off(self, why: str, ending: str = "") -> None:
+        self.outbox.cut()
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
         self.outbox.cut()
 
 

@@ -19,6 +19,7 @@ from trio_chat.messages import (
     Edit,
     Error,
     Event,
+    Goodbye,
     Invite,
     Join,
     Kick,
@@ -35,8 +36,8 @@ from trio_chat.outbox import Outbox
 from trio_chat.roles import Access
 from trio_chat.rooms import Device
 from trio_chat.rules import ROOMS_EACH
-from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, Sequencer, Submission
-from trio_chat.wire import CLIENT
+from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, IN_DOUBT, Sequencer, Submission
+from trio_chat.wire import CLIENT, SERVER
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LOBBY = Name("lobby")
@@ -69,6 +70,9 @@ class Line:
 
     def cut_off(self, why: str, ending: str = "") -> None:
         self.outbox.cut()
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        self.outbox.close(SERVER.encode(farewell))
 
 
 @define(eq=False)
@@ -196,12 +200,55 @@ async def test_it_recovers_when_the_store_does(house: House) -> None:
     await house.post(alice, Say("lobby", "lost?", "s"))
     await house.heard(alice)
     house.history.is_full = False
+    alice.connection = Line()
 
-    await house.post(alice, Say("lobby", "lost?", "s"))
+    await house.post(alice, Join("lobby", after=1), Say("lobby", "lost?", "s"))
 
     replies = await house.heard(alice)
     assert replies[0] == Ack("s", "lobby", 2)
     assert seqs(replies) == [2]
+
+
+async def test_what_may_have_been_said_before_a_refusal_was_heard_is_not_stored(
+    house: House,
+) -> None:
+    """Or it would stand before what was refused, if that is sent again."""
+    alice, bob = house.enter("alice"), house.enter("bob")
+    await house.post(alice, Join("lobby"))
+    await house.post(bob, Join("lobby"))
+    await house.heard(alice)
+    house.history.is_full = True
+    await house.post(alice, Say("lobby", "first", "1"))
+    await house.post(alice, Say("lobby", "second", "2"))
+    refused = [reply for reply in await house.heard(alice) if isinstance(reply, Error)]
+    assert [error.id for error in refused] == ["1", "2"]
+    house.history.is_full = False
+
+    await house.post(alice, Say("lobby", "third", "3"))
+    await house.post(bob, Say("lobby", "in between", "b"))
+
+    event, farewell = await house.heard(alice)
+    assert event == (await house.heard(bob))[-1]
+    assert farewell == IN_DOUBT
+    says: list[Post] = [Say("lobby", text, text) for text in ("first", "second", "third")]
+    alice.connection = Line()
+    await house.post(alice, Join("lobby", after=3), *says)
+    told = [reply.message for reply in await house.heard(bob) if isinstance(reply, Event)]
+    assert told == says
+
+
+async def test_nobody_is_sent_away_while_nothing_can_be_stored(house: House) -> None:
+    alice = house.enter("alice")
+    await house.post(alice, Join("lobby"))
+    await house.heard(alice)
+    house.history.is_full = True
+    for number in range(5):
+        await house.post(alice, Say("lobby", "?", f"{number}"))
+        (reply,) = await house.heard(alice)
+        assert isinstance(reply, Error)
+    house.history.is_full = False
+    await house.post(alice)  # it pings, and asks; but it says nothing
+    assert await house.heard(alice) == []
 
 
 async def test_a_leave_that_could_not_be_stored_is_told_later(house: House) -> None:

@@ -31,7 +31,7 @@ from trio_chat.history import (
     Stay,
     Token,
 )
-from trio_chat.messages import Join
+from trio_chat.messages import Goodbye, Join
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import PUT_OUT, TAKEN_OVER, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
@@ -467,3 +467,6 @@ class _Nowhere:
 
     def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """There is nothing to cut off."""
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        """There is nobody to say it to."""

@@ -57,12 +57,15 @@ class Outbox:
     long as nothing is queued and there is no writer. `start_writer`: has somebody `take` what
     is queued. `ending`: the code of the error that ends the connection, or `GOODBYE` and the
     like; for doors that say why.
+    `is_in_doubt`: it has been sent refusals for want of storage, and nobody knows whether
+    they were heard.
     """
 
     write: Callable[[bytes], int] | None = None
     format: Format = json_lines
     start_writer: Callable[[], None] = field(default=_nobody, init=False)
     ending: str | None = field(default=None, init=False)
+    is_in_doubt: bool = field(default=False, init=False)
     behind: list[Backlog] = field(factory=list, init=False)  # an empty deque takes 600 bytes
     _queued: int = field(default=0, init=False)
     _slots: int = field(default=0, init=False)

@@ -31,7 +31,7 @@ from trio_chat.history import (
     Slice,
     Token,
 )
-from trio_chat.messages import Called, Gap, Marked, Reply, RoomState
+from trio_chat.messages import Called, Gap, Goodbye, Marked, Reply, RoomState
 from trio_chat.names import Name
 from trio_chat.outbox import PUT_OUT, Format, Outbox
 from trio_chat.pairs import is_private
@@ -66,6 +66,10 @@ class Connection(Protocol):
 
     def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
         """End at once. `ending`: what doors say that it was."""
+        ...
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        """End politely: hear no more, and say why."""
         ...
 
 

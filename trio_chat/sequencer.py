@@ -25,13 +25,14 @@ from trio_chat.history import (
     History,
     Key,
     Place,
+    Probe,
     Record,
     Registered,
     Rehashed,
     Revoked,
 )
 from trio_chat.hub import Hub
-from trio_chat.messages import Edit, Post, Say
+from trio_chat.messages import Edit, Goodbye, Post, Say
 from trio_chat.names import Name
 from trio_chat.outbox import Outbox
 from trio_chat.revisions import ABOUT_ANOTHER, edit_of
@@ -63,6 +64,9 @@ OTHER_PASSWORD = "the password was changed by another device"  # noqa: S105 # is
 REVOKED = "revoked by another device"
 """Why devices are cut off."""
 
+IN_DOUBT = Goodbye("what you said could not be stored; now it can, if it is said again")
+"""Said to those who may not have heard of a refusal."""
+
 log = logging.getLogger(__name__)
 
 
@@ -91,6 +95,16 @@ class Submission:
     is_handled: trio.Event = field(factory=trio.Event, init=False)
     is_drafted: bool = field(default=False, init=False)
     is_stored: bool = field(default=False, init=False)
+
+    @property
+    def is_current(self) -> bool:
+        """Can whoever asks be told? It may have come back over another connection."""
+        return self.outbox is self.device.connection.outbox
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Does it say more, and nobody knows whether it has heard that nothing was stored?"""
+        return self.outbox.is_in_doubt and bool(self.posts)
 
     @property
     def weight(self) -> int:
@@ -221,6 +235,7 @@ class Sequencer:
             self._learn(submission)
         batch.deliver()
         for submission in submissions:
+            self._note_doubt(submission, batch)
             submission.is_stored = submission.is_drafted and batch.failure is None
             submission.is_handled.set()
 
@@ -312,10 +327,28 @@ class Sequencer:
             batch.depart(device)
         for submission in turn.submissions:
             submission.is_drafted = False
-            if submission.outbox is submission.device.connection.outbox:
+            if not submission.is_current:
+                continue
+            if failure is None and submission.is_in_doubt:
+                batch.changes.append(Probe())
+            else:
                 self._draft_one(batch, submission)
         batch.changes += turn.read.values()
         return batch
+
+    def _note_doubt(self, submission: Submission, batch: Batch) -> None:
+        """Once something could not be stored, nothing that comes over the same connection is.
+
+        Its sender may have said more before hearing of the refusal. If the connection is lost
+        then, what was refused is sent again, and would come to stand after what was said
+        after it. So as long as nothing can be stored, all is refused; and when it can, the
+        connection ends, and the next one begins with all that has had no answer, in order.
+        """
+        if batch.failure is not None:
+            submission.outbox.is_in_doubt |= submission.is_drafted and bool(submission.posts)
+        elif submission.is_current and submission.is_in_doubt:
+            log.info("has to come back", extra={"who": submission.device.name})
+            submission.device.connection.say_goodbye(IN_DOUBT)
 
     def _learn(self, submission: Submission) -> None:
         """What is stored of accounts, is known and done, whoever asked for it may be gone."""

@@ -217,7 +217,7 @@ class Session:
 
     def say_goodbye(self, farewell: Goodbye) -> None:
         """End politely: hear no more, answer what was heard, say goodbye."""
-        self._farewell = farewell
+        self._farewell = self._farewell or farewell
         self._listening.cancel(reason=farewell.reason)
 
     async def run(self) -> None:

@@ -227,6 +227,11 @@ class Banished:
     sanction: Sanction | None
 
 
+@frozen
+class Probe:
+    """Nothing, which is stored like everything else: to see whether it can be."""
+
+
 Change = (
     Keep
     | Registered
@@ -242,6 +247,7 @@ Change = (
     | Sanctioned
     | Restricted
     | Banished
+    | Probe
 )
 """What is stored beside the events, with them or not at all."""
 

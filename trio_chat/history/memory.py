@@ -26,6 +26,7 @@ from trio_chat.history import (
     Key,
     Paired,
     Place,
+    Probe,
     Ranked,
     Record,
     Registered,
@@ -173,7 +174,7 @@ class MemoryHistory:
         match change:
             case Keep() | Registered() | Rehashed() | Revoked():
                 self._store(change)
-            case Came():
+            case Came() | Probe():
                 pass  # it is for the next run, and there is none
             case Went(device):
                 self._forget(device)

@@ -38,6 +38,7 @@ from trio_chat.history import (
     Key,
     Paired,
     Place,
+    Probe,
     Ranked,
     Record,
     Registered,
@@ -376,8 +377,11 @@ class SqliteHistory:
         one, too, only the same id can tell: a resend is recognised.)
         """
         with suppress(sqlite3.Error), transaction(self._db):
-            fence = secrets.token_urlsafe(12)
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", [fence])
+            self._set_fence()
+
+    def _set_fence(self) -> None:
+        fence = secrets.token_urlsafe(12)
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", [fence])
 
     def _delete_old(self, room: int, now: datetime) -> int:
         if self._retention.age is None:
@@ -472,6 +476,8 @@ class SqliteHistory:
         match change:
             case Keep() | Registered() | Rehashed() | Revoked() | Banished():
                 people.store(self._db, change)
+            case Probe():
+                self._set_fence()
             case Came(device, room):
                 row = [device, self._id_of(room, new)]
                 self._db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)
