@@ -86,6 +86,22 @@ async def test_what_was_taken_counts_until_it_is_sent() -> None:
     assert outbox.put(b"more")
 
 
+async def test_a_closed_outbox_writes_nothing_even_after_a_look_at_it() -> None:
+    kernel = Kernel(room=100)
+    outbox = Outbox(kernel.write)
+    outbox.close()
+    assert await outbox.take() is None
+    outbox.put(b"late")
+    assert kernel.taken == b""
+
+
+def test_what_is_closed_keeps_nobody() -> None:
+    outbox = Outbox()
+    nobody, outbox.start_writer = outbox.start_writer, lambda: None
+    outbox.close()
+    assert outbox.start_writer is nobody
+
+
 async def test_an_answer_finds_room_when_events_do_not() -> None:
     outbox = Outbox()
     while outbox.put(b"event"):

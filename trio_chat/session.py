@@ -13,6 +13,7 @@ from here, after the posts that came before them; a pong is given at once.
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from typing import assert_never
 
 import trio
@@ -199,7 +200,8 @@ class Session:
     _strange_bytes: int = field(default=0, init=False)
     _pace: Pace = field(init=False)
     _quotas: Quotas = field(factory=Quotas, init=False)
-    _life: trio.Nursery | None = field(default=None, init=False)
+    _life: trio.Nursery | None = field(default=None, init=False)  # for the writer, and its end
+    _context: Context = field(factory=copy_context, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _device: Device | None = field(default=None, init=False)
     _fell_silent: bool = field(default=False, init=False)
@@ -592,7 +594,8 @@ class Session:
 
     def _start_writer(self) -> None:
         assert self._life is not None, "nothing is said to a connection that does not run"
-        self._life.start_soon(self._deliver)
+        # It is somebody else who has something to say; but what is logged is about this one.
+        self._context.run(self._life.start_soon, self._deliver)
 
     async def _deliver(self) -> None:
         """Send what is queued; when nothing is, read on for those who are behind; and end
