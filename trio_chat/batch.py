@@ -221,7 +221,7 @@ class Batch:
 
     def _where_it_may_speak(self, device: Device, raw: str) -> RoomDraft | None:
         """The draft of a room for many, if `device` is in it and may say something."""
-        room = self.hub.rooms.get(Name(raw))
+        room = self.hub.rooms.get(Name(raw))  # as it mostly is, by a name that is in full
         if room is None or device.scope is not None or self.failure is not None:
             return None
         draft = self._draft(room)

@@ -221,6 +221,7 @@ def _join(post: Join, standing: Standing) -> Join | None:
 
 
 def _say(post: Say, standing: Standing) -> Say:
+    # `Batch._say_at_once` knows when all of this is surely so.
     if standing.is_private and standing.is_new_room:
         _require_space(standing)
     else:
