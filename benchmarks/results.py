@@ -34,6 +34,7 @@ def _facts() -> dict[str, str]:
         "trio": trio.__version__,
         "sqlite": sqlite3.sqlite_version,
         "sync": "?",
+        "load": f"{os.getloadavg()[0]:.1f}",
     }
 
 

@@ -106,7 +106,7 @@ class Crowd:
             await self._until(max(opened, count + 1 - self.plan.entering), "members are in")
             self._admit(connect(family, address))
         await self._until(self.plan.members, "members are in")
-        self.joins = self.plan.members / (time.perf_counter() - began)
+        self.joins = (self.plan.members - 1) / (time.perf_counter() - began)
         full = self.usage()
         if empty is not None and full is not None and self.plan.members > 1:
             self.memory_each = (full.memory - empty.memory) / (self.plan.members - 1)

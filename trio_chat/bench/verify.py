@@ -63,14 +63,15 @@ class Stream(Protocol):
 
 @define(eq=False)
 class Latencies:
-    """How long messages took, in seconds, to within 1 %: bounded however many they are."""
+    """How long messages took, in seconds, rounded down by less than 1 %: bounded however
+    many they are."""
 
     _counts: Counter[int] = field(factory=Counter, init=False)
 
     def add(self, seconds: float) -> None:
         """Count one."""
         micros = int(seconds * 1e6)
-        shift = max(0, micros.bit_length() - 7)
+        shift = max(0, micros.bit_length() - 8)
         self._counts[micros >> shift << shift] += 1
 
     def clear(self) -> None:
