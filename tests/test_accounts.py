@@ -345,7 +345,7 @@ async def test_a_device_that_is_lost_is_no_leave_while_another_is_there(call: Di
 
 
 async def test_who_is_put_out_is_put_out_with_all_devices(call: Dial) -> None:
-    owner, _ = await registered(call, "owner")
+    owner, _ = await registered(call, "olga")
     await owner.tell(Join("tea"))
     await owner.hear(Event)
     devices = [(await registered(call))[0], (await log_in(call, password=PASSWORD))[0]]
@@ -355,7 +355,7 @@ async def test_who_is_put_out_is_put_out_with_all_devices(call: Dial) -> None:
     await owner.tell(Kick("tea", "alice"), Who("tea"))
     while not isinstance(reply := await owner.link.receive(), Members):
         pass
-    assert reply.names == ("owner",)
+    assert reply.names == ("olga",)
 
 
 async def test_private_messages_and_read_markers_are_for_all_devices(call: Dial) -> None:

@@ -134,16 +134,16 @@ async def house() -> AsyncIterator[House]:
 
 
 async def test_who_makes_a_room_with_an_account_owns_it(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
-    assert await house.refused(guest, Kick("tea", "owner")) == "not_allowed"
+    assert await house.refused(guest, Kick("tea", "olga")) == "not_allowed"
     assert await house.refused(owner, Kick("tea", "guest")) is None
-    assert house.members("tea") == ["owner"]
+    assert house.members("tea") == ["olga"]
 
 
 async def test_who_is_put_out_hears_why_and_then_nothing_more(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     await house.post(owner, Kick("tea", "Guest", "too loud"), Say("tea", "quiet now"))
@@ -154,11 +154,11 @@ async def test_who_is_put_out_hears_why_and_then_nothing_more(house: House) -> N
 
 
 async def test_a_ban_ends_by_itself_or_when_it_is_ended(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     await house.post(owner, Ban("tea", "guest", NOON + timedelta(hours=1)))
-    assert house.members("tea") == ["owner"]
+    assert house.members("tea") == ["olga"]
     assert await house.refused(guest, Join("tea")) == "banned"
     with pytest.raises(Banned):
         await ask(house, guest, Ask("tea"))
@@ -171,7 +171,7 @@ async def test_a_ban_ends_by_itself_or_when_it_is_ended(house: House) -> None:
 
 
 async def test_who_is_banned_is_neither_asked_in_nor_appointed(house: House) -> None:
-    owner = house.enter("owner", has_account=True)
+    owner = house.enter("olga", has_account=True)
     rude = house.enter("rude", has_account=True)
     await house.post(owner, Join("tea"), Ban("tea", "rude"))
     assert await house.refused(owner, Invite("tea", "rude")) == "not_allowed"
@@ -182,7 +182,7 @@ async def test_who_is_banned_is_neither_asked_in_nor_appointed(house: House) -> 
 
 
 async def test_a_name_that_nobody_has_can_be_banned(house: House) -> None:
-    owner = house.enter("owner", has_account=True)
+    owner = house.enter("olga", has_account=True)
     await house.post(owner, Join("tea"), Ban("tea", "eve"))
     assert await house.refused(house.enter("eve"), Join("tea")) == "banned"
 
@@ -192,7 +192,7 @@ async def test_who_may_not_speak_may_not_speak_at_once_either(
     house: House, id: str | None
 ) -> None:
     """What has an id takes a shorter way, if there is nothing about it to be looked at."""
-    owner = house.enter("owner", has_account=True)
+    owner = house.enter("olga", has_account=True)
     guests = [house.enter(name) for name in ("away", "muted", "banned", "bot")]
     away, muted, banned, bot = guests
     await house.post(owner, Join("tea"))
@@ -212,7 +212,7 @@ async def test_who_may_not_speak_may_not_speak_at_once_either(
 
 
 async def test_who_is_muted_may_listen_leave_and_come_back(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     await house.post(owner, Mute("tea", "guest"))
@@ -225,12 +225,12 @@ async def test_who_is_muted_may_listen_leave_and_come_back(house: House) -> None
 
 
 async def test_moderators_can_do_nothing_to_each_other_or_to_an_owner(house: House) -> None:
-    owner, one, two = (house.enter(name, has_account=True) for name in ("owner", "one", "two"))
+    owner, one, two = (house.enter(name, has_account=True) for name in ("olga", "one", "two"))
     for device in (owner, one, two):
         await house.post(device, Join("tea"))
     for name in ("one", "two"):
         assert await house.refused(owner, Appoint("tea", name, "moderator")) is None
-    for name in ("two", "owner", "one"):
+    for name in ("two", "olga", "one"):
         for post in (Kick("tea", name), Ban("tea", name), Mute("tea", name)):
             assert await house.refused(one, post) == "not_allowed"
     assert await house.refused(one, Appoint("tea", "two", "member")) == "not_allowed"
@@ -239,7 +239,7 @@ async def test_moderators_can_do_nothing_to_each_other_or_to_an_owner(house: Hou
 
 
 async def test_a_guest_can_not_be_appointed(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     assert await house.refused(owner, Appoint("tea", "guest", "moderator")) == "not_allowed"
@@ -249,7 +249,7 @@ async def test_a_guest_can_not_be_appointed(house: House) -> None:
 async def test_a_moderator_deletes_what_others_have_said_and_no_member_does(
     house: House,
 ) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"), Say("tea", "rude", "c"))
     await house.post(owner, Say("tea", "mine", "d"))
@@ -258,10 +258,10 @@ async def test_a_moderator_deletes_what_others_have_said_and_no_member_does(
 
 
 async def test_an_operator_may_do_everything_but_in_private(house: House) -> None:
-    owner = house.enter("owner", has_account=True)
+    owner = house.enter("olga", has_account=True)
     guest, operator = house.enter("guest"), house.enter("op", is_operator=True)
     await house.post(owner, Join("tea"), Restrict("tea", "invitation"))
-    assert await house.refused(operator, Kick("tea", "owner")) is None
+    assert await house.refused(operator, Kick("tea", "olga")) is None
     await house.post(owner, Say("@guest", "hi"))
     (room,) = guest.member.private
     assert await house.refused(operator, Join(room)) == "no_such_room"
@@ -276,7 +276,7 @@ async def ask(house: House, device: Device, question: Question) -> list[Reply]:
 
 
 async def test_a_room_for_the_invited_is_no_room_to_others(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(
         owner, Join("tea"), Say("tea", "secret", "c"), Restrict("tea", "invitation")
     )
@@ -294,7 +294,7 @@ async def test_a_room_for_the_invited_is_no_room_to_others(house: House) -> None
         assert "tea" not in str(reply)
     await house.post(owner, Invite("tea", "guest"))
     assert [r for r in await house.heard(guest) if isinstance(r, Called)] == [
-        Called("tea", "owner", 4)
+        Called("tea", "olga", 4)
     ]
     assert await house.refused(guest, Join("tea")) is None
     assert await house.refused(guest, Invite("tea", "eve")) == "not_allowed"
@@ -319,7 +319,7 @@ async def test_where_a_search_goes_on_tells_nothing_of_what_others_say(house: Ho
 
 
 async def test_a_key_opens_a_room_once_and_for_all(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     replies = await house.post(owner, Join("tea"), Restrict("tea", "key", "sesame", "r"))
     assert "sesame" not in str(replies)
     assert await house.refused(guest, Join("tea", key="open")) == "no_such_room"
@@ -331,7 +331,7 @@ async def test_a_key_opens_a_room_once_and_for_all(house: House) -> None:
 
 
 async def test_who_is_in_a_room_stays_when_it_is_closed(house: House) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     await house.post(owner, Restrict("tea", "invitation"))
@@ -344,7 +344,7 @@ async def test_who_is_in_a_room_stays_when_it_is_closed(house: House) -> None:
 async def test_who_was_invited_may_come_after_it_is_closed(
     house: House, *, is_one_batch: bool
 ) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     stranger = house.enter("stranger")
     posts = Invite("tea", "guest"), Restrict("tea", "invitation")
     await house.post(owner, Join("tea"))
@@ -359,7 +359,7 @@ async def test_guests_who_are_gone_take_no_space_among_the_ranks(
 ) -> None:
     monkeypatch.setattr(charter, "RANKED", 4)
     async with open_sqlite(tmp_path / "chat.db") as history, running(history) as house:
-        owner = house.enter("owner", has_account=True)
+        owner = house.enter("olga", has_account=True)
         await house.post(owner, Join("tea"), Restrict("tea", "invitation"))
         for number in range(10):
             guest = house.enter(f"guest{number}")
@@ -389,7 +389,7 @@ async def test_guests_who_are_gone_take_no_space_among_the_ranks(
     ids=["no key", "a key for all", "a long key", "two lines"],
 )
 async def test_this_is_no_deed(house: House, post: Post) -> None:
-    owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+    owner, guest = house.enter("olga", has_account=True), house.enter("guest")
     await house.post(owner, Join("tea"))
     await house.post(guest, Join("tea"))
     assert await house.refused(owner, post) == "bad_text"
@@ -400,7 +400,7 @@ async def test_what_was_decided_in_a_batch_that_could_not_be_stored_is_undone(
 ) -> None:
     """A draft has a charter of its own."""
     async with open_sqlite(tmp_path / "chat.db") as history, running(history) as house:
-        owner, guest = house.enter("owner", has_account=True), house.enter("guest")
+        owner, guest = house.enter("olga", has_account=True), house.enter("guest")
         await house.post(owner, Join("tea"))
         history._db.execute("DROP TABLE sanctions")  # noqa: SLF001 # a disk that fails
         assert await house.refused(owner, Ban("tea", "guest")) == "storage_failed"
@@ -410,7 +410,7 @@ async def test_what_was_decided_in_a_batch_that_could_not_be_stored_is_undone(
 async def test_how_rooms_are_governed_outlasts_a_restart(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "chat.db") as history, running(history) as house:
         owner, one = (
-            house.enter("owner", has_account=True),
+            house.enter("olga", has_account=True),
             house.enter("one", has_account=True),
         )
         await house.post(owner, Join("tea"))

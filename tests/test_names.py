@@ -294,12 +294,17 @@ def test_nobody_is_admin_in_any_way(raw: str) -> None:
     assert not is_name(raw) or is_reserved(parse_name(raw))
 
 
-@pytest.mark.parametrize("raw", [*sorted(RESERVED), "r00t", "he1p", "SERVER"])
+DIGITS = ["adm1n", "Mod3ra7or", "own3r", "sy5tem", "sys0p", "ch4n5erv", "globa1"]
+
+
+@pytest.mark.parametrize("raw", [*sorted(RESERVED), "r00t", "he1p", "SERVER", *DIGITS])
 def test_reserved_names_are_names(raw: str) -> None:
     assert is_reserved(parse_name(raw))
 
 
-@pytest.mark.parametrize("raw", ["alice", "admiral", "serverin", "rooty", "echo", "все"])
+@pytest.mark.parametrize(
+    "raw", ["alice", "ali", "admiral", "mode", "serverin", "rooty", "echo", "все"]
+)
 def test_others_are_not_reserved(raw: str) -> None:
     assert not is_reserved(parse_name(raw))
 

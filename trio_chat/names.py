@@ -196,9 +196,9 @@ def _prototypes() -> dict[str, str]:
 
 OFFICIAL = frozenset(
     "abuse admin administrator botserv chanserv"  # noqa: SIM905 # can be read
-    " helpserv hostmaster hostserv memoserv moderator nickserv null oper operator operserv"
-    " postmaster root saslserv server service services statserv sysop system trio-chat"
-    " trio_chat webmaster".split()
+    " helpserv hostmaster hostserv memoserv mod moderator nickserv null oper operator"
+    " operserv owner postmaster root saslserv server service services statserv sysop system"
+    " trio-chat trio_chat webmaster".split()
 )
 """Words for who is in charge, for the server and its parts, and the service names of IRC
 networks: what is said there would seem to be said by them. No person can be called so, and
@@ -211,14 +211,24 @@ RESERVED = OFFICIAL | frozenset(
 """What no person can be called: besides, words for all who are here. Rooms may."""
 
 
+_READINGS = tuple(str.maketrans("013457", f"o{one}east") for one in "li")
+"""Digits that stand for letters, to whoever wants to read it so: adm1n, m0d3rat0r. Among
+people they do not count: al1ce is somebody else than alice, and does not look like her."""
+
+
 def is_reserved(name: Name) -> bool:
-    """Is it a name that no person can have, or does it look like one?"""
-    return skeleton(name) in _skeletons(RESERVED)
+    """Is it a name that no person can have, or can it be read as one?"""
+    return _can_be_read_as(RESERVED, name)
 
 
 def is_official(name: Name) -> bool:
-    """Is it the name of somebody in charge, or does it look like one?"""
-    return skeleton(name) in _skeletons(OFFICIAL)
+    """Is it the name of somebody in charge, or can it be read as one?"""
+    return _can_be_read_as(OFFICIAL, name)
+
+
+def _can_be_read_as(words: frozenset[str], name: Name) -> bool:
+    readings = {name, *(Name(name.translate(reading)) for reading in _READINGS)}
+    return any(skeleton(reading) in _skeletons(words) for reading in readings)
 
 
 @cache
