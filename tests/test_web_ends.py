@@ -14,9 +14,10 @@ from trio_chat.doors.front import OVERHEAR_WITHIN
 from trio_chat.doors.http import GUARDS
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.websocket import PINGS
+from trio_chat.framing import LINE_BYTES
 from trio_chat.gate import RETRY
 from trio_chat.messages import Ack, Error, Hello, Say, Welcome
-from trio_chat.session import CLOSE_WITHIN, SILENCE, Settings
+from trio_chat.session import CLOSE_WITHIN, HELLO_BYTES, SILENCE, Settings
 from trio_chat.testing import RunningServer, running_server
 
 PING, PONG = b"\x89\x00", b"\x8a\x80abcd"
@@ -47,6 +48,29 @@ async def test_who_answers_no_ping_is_taken_for_lost(server: RunningServer) -> N
     assert trio.current_time() <= SILENCE + CLOSE_WITHIN
     await stream.aclose()
     assert (await ask(server, GET % (b"/metrics", b""))).body.count(b"_sessions 0.0") == 1
+
+
+@pytest.mark.parametrize("at_once", [0, 8])
+async def test_a_stranger_sends_no_more_in_a_frame_than_on_a_line(
+    server: RunningServer, at_once: int
+) -> None:
+    stream = await server.dial()
+    head = b"\x81\xfe" + HELLO_BYTES.to_bytes(2, "big") + bytes(4)
+    await stream.send_all(GET % (b"/ws", UPGRADE) + head[:at_once])
+    data = bytes(await stream.receive_some())
+    await stream.send_all(head[at_once:])  # and not a byte of it has come
+    while more := bytes(await stream.receive_some()):
+        data += more
+    assert b'"code":"too_long"' in data
+    assert data.endswith(b"\x88\x02" + (1009).to_bytes(2, "big"))
+    assert trio.current_time() < CLOSE_WITHIN * 2
+
+
+async def test_who_is_in_sends_as_much_in_a_frame_as_on_a_line(server: RunningServer) -> None:
+    stream = await enter(server)
+    ping = b'{"type":"ping","id":"p"}'.ljust(LINE_BYTES - 1)
+    await stream.send_all(b"\x81\xfe" + len(ping).to_bytes(2, "big") + bytes(4) + ping)
+    assert b'"type":"pong"' in await stream.receive_some()
 
 
 async def test_one_answer_is_enough(server: RunningServer) -> None:

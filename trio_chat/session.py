@@ -313,13 +313,18 @@ class Session:
         await self._settled()
         return self.arrival.more()
 
+    @property
+    def _most(self) -> int:
+        """How much is read at once: of a stranger no more than what a hello may have."""
+        return CHUNK_BYTES if self._device is not None else HELLO_BYTES
+
     async def _receive(self) -> bytes:
         pings = self._device is not None and self._device.has_pinged
         if pings:
             self._listening.deadline = trio.current_time() + SILENCE
         chunk, failure = b"", None
         try:
-            chunk = bytes(await self.stream.receive_some(CHUNK_BYTES))
+            chunk = bytes(await self.stream.receive_some(self._most))
         except trio.TooSlowError:  # the stream pings by itself
             self._listening.cancel(reason="silent")
             await trio.sleep_forever()

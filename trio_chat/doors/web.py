@@ -27,7 +27,15 @@ from trio_chat.errors import LinkLost, Refused, TlsRequired, WireError
 from trio_chat.gate import plain_address
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
-from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, STUCK, Arrival, hang_up
+from trio_chat.session import (
+    CHUNK_BYTES,
+    CLOSE_WITHIN,
+    HELLO_BYTES,
+    HELLO_WITHIN,
+    STUCK,
+    Arrival,
+    hang_up,
+)
 from trio_chat.tally import Tally, Vitals
 from trio_chat.tokens import Scope
 
@@ -148,7 +156,7 @@ class Web:
         if not await _send(visit.stream, accepted):
             return
         outbox = Outbox(direct_write(visit.stream), text_frames)
-        frames = Frames(connection)
+        frames = Frames(connection, HELLO_BYTES)
         lines = frames.feed(visit.exchange.trailing)
         stream = FrameStream(visit.stream, outbox, frames)
         await self.house.converse(stream, outbox, evolve(visit.arrival, heard=lines))

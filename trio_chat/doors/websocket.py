@@ -81,11 +81,12 @@ _BEGUN = re.compile(
 class Frames:
     """Bytes in, lines out.
 
-    `answers`: frames that are due to the peer. `failure`: what it did wrong after the last
-    of its lines, if it did.
+    `limit`: the most bytes of a line. `answers`: frames that are due to the peer. `failure`:
+    what it did wrong after the last of its lines, if it did.
     """
 
     connection: Connection
+    limit: int = LINE_BYTES
     answers: bytes = field(default=b"", init=False)
     failure: WireError | None = field(default=None, init=False)
     _code: int | None = field(default=None, init=False)
@@ -134,7 +135,9 @@ class Frames:
         while found := _PLAIN.match(data, at):
             size = found[1][0] & 0x7F if found[1] else int.from_bytes(found[2], "big")
             end = found.end() + size
-            if end > len(data):
+            if size >= self.limit:  # before it is there
+                self._fail_as_too_long()
+            if size >= self.limit or end > len(data):
                 break
             text = _unmask(found[3], data[found.end() : end])
             if not _is_utf8(text):
@@ -156,9 +159,8 @@ class Frames:
         match event:
             case TextMessage():
                 self._text += event.data.encode()
-                if len(self._text) >= LINE_BYTES:
-                    text = f"a message may have {LINE_BYTES - 1} bytes"
-                    self._fail(CloseReason.MESSAGE_TOO_BIG, LineTooLong(text))
+                if len(self._text) >= self.limit:
+                    self._fail_as_too_long()
                 elif event.message_finished:
                     lines.append(_line(bytes(self._text)))
                     self._text.clear()
@@ -172,6 +174,10 @@ class Frames:
                     self.failure = BadFrame(event.reason or "bad frame")
             case _:
                 pass  # a pong
+
+    def _fail_as_too_long(self) -> None:
+        failure = LineTooLong(f"a message may have {self.limit - 1} bytes")
+        self._fail(CloseReason.MESSAGE_TOO_BIG, failure)
 
     def _fail(self, code: int, failure: WireError) -> None:
         self._code, self.failure = code, failure
@@ -252,10 +258,12 @@ class FrameStream(trio.abc.HalfCloseableStream):
         await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next lines; nothing once the peer has closed. Raises `WireError`, and
-        `trio.TooSlowError` if nothing comes within SILENCE, though the peer was pinged."""
+        """The next lines, none of which is longer than `max_bytes`; nothing once the peer has
+        closed. Raises `WireError`, and `trio.TooSlowError` if nothing comes within SILENCE,
+        though the peer was pinged."""
         if self._is_closing:
             return bytes(await self.stream.receive_some(max_bytes))
+        self.frames.limit = min(max_bytes or LINE_BYTES, LINE_BYTES)
         while not self.frames.is_over:
             await self._answer()
             data = await self._hear(max_bytes)
