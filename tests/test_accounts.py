@@ -292,9 +292,13 @@ async def test_without_guests_only_accounts_come_in() -> None:
     async with running_server(history=history) as server:
         await registered(dialler(server))
     async with running_server(history=history, settings=Settings(guests=False)) as server:
-        guest = await dialler(server)()
-        await guest.tell(Hello("bob"))
-        assert await refused(guest) == "account_needed"
+        peer = await dialler(server)()
+        answers = []
+        for hello in (Hello("bob"), Hello("alice"), Hello("bob", token="x"), Hello("a1ice")):  # noqa: S106
+            await peer.tell(hello)
+            answers.append(await peer.hear(Error))
+        assert {answer.code for answer in answers} == {"password_needed"}
+        assert len(set(answers)) == 1, "they would tell which names there are"
         await log_in(dialler(server), password=PASSWORD)
 
 

@@ -383,10 +383,7 @@ class Session:
             raise errors.BadVersion(f"version {VERSION} of the protocol is spoken here")
         name = names.parse_name(request.name)
         self.hub.banished.require(name, self.address, self.sequencer.now())
-        proof = await self.reception.prove(name, request, origin_of(self.address))
-        # What was decided meanwhile holds, too; no await up to the enter.
-        self.hub.banished.require(name, self.address, self.sequencer.now())
-        device, token = self.hub.enter(name, self, proof)
+        device, token, proof = await self._let_in(name, request)
         self._device = device
         self._listening.deadline = math.inf
         self._lines.limit = LINE_BYTES
@@ -397,6 +394,20 @@ class Session:
             await self._make_space(device)
         self.outbox.answer(self._encode(self._welcome(device, token, request.id)))
         self.hub.remind(device, self.sequencer.now())
+
+    async def _let_in(self, name: names.Name, hello: Hello) -> tuple[Device, str, Proof]:
+        try:
+            proof = await self.reception.prove(name, hello, origin_of(self.address))
+            # What was decided meanwhile holds, too; no await up to the enter.
+            self.hub.banished.require(name, self.address, self.sequencer.now())
+            return *self.hub.enter(name, self, proof), proof
+        except (errors.AccountNeeded, errors.PasswordNeeded) as refusal:
+            if self.settings.guests:
+                raise
+            # The same whether there is such a name or not: nobody learns which there are.
+            raise errors.PasswordNeeded(
+                "there are no guests here; a name that is registered needs its password"
+            ) from refusal
 
     async def _make_space(self, device: Device) -> None:
         try:
