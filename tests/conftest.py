@@ -12,7 +12,8 @@ from hypothesis import settings
 from trio.testing import MockClock
 
 from trio_chat.client.link import Link
-from trio_chat.messages import Event, Hello, Join, Reply, Request, Welcome
+from trio_chat.errors import LinkLost
+from trio_chat.messages import Error, Event, Hello, Join, Reply, Request, Welcome
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
@@ -83,6 +84,13 @@ class Peer:
         reply = await self.link.receive()
         assert isinstance(reply, kind), reply
         return reply
+
+    async def let_go(self) -> Error:
+        """The last line, which says why the server closes the connection."""
+        error = await self.hear(Error)
+        with pytest.raises(LinkLost):
+            await self.link.receive()
+        return error
 
     async def hear_all(self, count: int) -> list[Reply]:
         return [await self.link.receive() for _ in range(count)]

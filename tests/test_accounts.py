@@ -20,7 +20,7 @@ from attrs import evolve
 from tests.conftest import Dial, Peer, dialler
 from trio_chat.charter import Identity
 from trio_chat.client.chat import open_chat
-from trio_chat.errors import LinkLost
+from trio_chat.errors import PutOut
 from trio_chat.hashing import Hashing
 from trio_chat.history import (
     Account,
@@ -194,8 +194,7 @@ async def test_a_changed_password_throws_out_the_other_devices_and_not_this_one(
     await one.tell(Register(ANOTHER, old=PASSWORD, id="c"), Devices("d"))
     await one.hear(Done)
     assert [device.this for device in (await one.hear(DeviceList)).devices] == [True]
-    with pytest.raises(LinkLost):
-        await two.link.receive()
+    assert (await two.let_go()).code == "put_out"
     for token in (theirs.token, lost.token):
         thief = await call()
         await thief.tell(Hello("alice", token=token))
@@ -265,11 +264,9 @@ async def test_a_thief_is_out_even_if_who_puts_it_out_is_cut_off_meanwhile(
         await history.has_begun.wait()
         again = await call()
         await again.tell(Hello("alice", token=welcome.token), Ping("p"))
-        with pytest.raises(LinkLost):
-            await mine.link.receive()
+        assert (await mine.let_go()).code == "taken_over"
         history.may_end.set()
-        with pytest.raises(LinkLost):
-            await thief.link.receive()
+        assert (await thief.let_go()).code == "put_out"
         await again.hear(Welcome)
         await again.hear(Pong)
         thief = await call()
@@ -399,13 +396,25 @@ async def test_devices_are_listed_and_thrown_out(call: Dial) -> None:
     ]
     await one.tell(Revoke(devices[1].device, "v"))
     await one.hear(Done)
-    with pytest.raises(LinkLost):
-        await two.link.receive()
+    assert (await two.let_go()).code == "put_out"
     thief = await call()
     await thief.tell(Hello("alice", token=welcome.token))
     assert await refused(thief) == "password_needed"
     await one.tell(Revoke(devices[1].device, "v"))
     assert await refused(one) == "not_allowed"
+
+
+async def test_a_program_that_is_put_out_ends_and_does_not_come_back(
+    real: RunningServer, call: Dial
+) -> None:
+    one, _ = await registered(call)
+    async with open_chat(real.dial, Hello("alice", password=PASSWORD)) as chat:
+        await one.tell(Devices("d"))
+        devices = (await one.hear(DeviceList)).devices
+        (other,) = (device.device for device in devices if not device.this)
+        await one.tell(Revoke(other, "v"))
+        with pytest.raises(PutOut, match="revoked"):
+            await anext(chat)
 
 
 async def test_a_guest_has_no_devices(call: Dial) -> None:

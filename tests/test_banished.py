@@ -13,11 +13,27 @@ from tests.conftest import Dial, Peer, dialler
 from trio_chat import banished
 from trio_chat.banished import Outlaws, parse_banished
 from trio_chat.charter import Identity, Sanction
+from trio_chat.client.lifeline import State
 from trio_chat.errors import BadName, Banned, LinkLost, TooMany
 from trio_chat.history import Account, Banished, Change, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.hub import Proof
-from trio_chat.messages import Banish, Done, Error, Event, Hello, Join, Ping, Pong, Welcome
+from trio_chat.messages import (
+    Ack,
+    Ban,
+    Banish,
+    Done,
+    Error,
+    Event,
+    Hello,
+    History,
+    Join,
+    Ping,
+    Pong,
+    Restrict,
+    Welcome,
+    Who,
+)
 from trio_chat.names import Name, skeleton
 from trio_chat.reception import Reception
 from trio_chat.session import Settings
@@ -181,18 +197,50 @@ async def test_an_operator_keeps_somebody_out_of_the_server(call: Dial) -> None:
     op, eve = await holder(call, "op", OP), await call()
     await eve.enter("eve", "lobby")
     assert await refusal(op, Banish("Eve", reason="spam")) is None
-    with pytest.raises(LinkLost):
-        await eve.link.receive()
+    assert await eve.let_go() == Error("banned", "you are banned from this server: spam")
     assert not await is_let_in(call, "eve")
     assert await refusal(op, Banish("eve", off=True)) is None
     assert await is_let_in(call, "eve")
 
 
+@pytest.mark.parametrize("lasts", [None, timedelta(hours=1)])
+async def test_who_is_banned_from_a_room_is_told_why_and_for_how_long(
+    call: Dial, lasts: timedelta | None
+) -> None:
+    op, eve = await holder(call, "op", OP), await call()
+    await eve.enter("eve", "tea")
+    until = None if lasts is None else datetime.now(UTC).replace(microsecond=0) + lasts
+    await op.tell(Ban("tea", "eve", until=until, reason="spam", id="b"))
+    await op.hear(Ack)
+    assert isinstance((await eve.hear(Event)).message, Ban)
+    when = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    for ask in (Join("tea", id="x"), History("tea", id="x"), Who("Tea", id="x")):
+        await eve.tell(ask)
+        error = await eve.hear(Error)
+        assert error.code == "banned"
+        assert error.text == f"you are banned from tea{when}: spam"
+        assert (error.retry is None) is (lasts is None)
+    await op.tell(Restrict("tea", "invitation", id="r"))
+    await op.hear(Ack)
+    await eve.tell(Join("tea", id="x"))
+    assert (await eve.hear(Error)).text == "there is no room tea"
+
+
+async def test_a_program_that_is_banished_ends_with_why_and_does_not_try_again(
+    server: RunningServer, call: Dial
+) -> None:
+    op, states = await holder(call, "op", OP), list[State]()
+    async with server.connect(name="eve", on_state=states.append) as eve:
+        assert await refusal(op, Banish("eve", reason="spam")) is None
+        with pytest.raises(Banned, match="spam"):
+            await anext(eve)
+    assert states == [State.CONNECTED]
+
+
 async def test_a_banished_account_comes_in_with_nothing(call: Dial) -> None:
     op, other = await holder(call, "op", OP), await holder(call, "other", OTHER)
     assert await refusal(op, Banish("other")) is None
-    with pytest.raises(LinkLost):
-        await other.link.receive()
+    assert (await other.let_go()).code == "banned"
     for hello in (Hello("other", token=OTHER), Hello("other", password="right or wrong")):  # noqa: S106
         peer = await call()
         await peer.tell(hello)
@@ -264,11 +312,9 @@ async def test_a_ban_holds_though_the_operator_is_cut_off_meanwhile(
     await op.tell(Banish("eve"))
     await trio.testing.wait_all_tasks_blocked()
     await (await call()).tell(Hello("op", token=OP))
-    with pytest.raises(LinkLost):
-        await op.link.receive()
+    assert (await op.let_go()).code == "taken_over"
     may_end.set()
-    with pytest.raises(LinkLost):
-        await eve.link.receive()
+    assert (await eve.let_go()).code == "banned"
     assert not await is_let_in(call, "eve")
 
 

@@ -14,6 +14,8 @@ CODED = [cls for cls in CLASSES if issubclass(cls, ChatError) and "code" in vars
 
 ENDS_LINK = {
     "account_needed",
+    "put_out",
+    "taken_over",
     "bad_frame",
     "too_long",
     "no_hello",

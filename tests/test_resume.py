@@ -92,7 +92,7 @@ async def test_a_ghost_is_cut_off_when_its_owner_comes_back(dial: Dial) -> None:
 
     assert await alice.hear(Ack) == Ack("s", "lobby", 2)
     assert (await alice.hear(Event)).seq == 2
-    assert await ghost.link.stream.receive_some(1000) == b""
+    assert (await ghost.let_go()).code == "taken_over"
 
 
 async def test_a_name_that_is_held_is_given_to_nobody_else(dial: Dial) -> None:

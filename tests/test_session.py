@@ -2,9 +2,12 @@
 
 import pytest
 import trio
+from attrs import define
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from tests.conftest import Dial, dialler
+from tests.conftest import VIRTUAL_SECONDS, Dial, Peer, dialler
 from trio_chat import errors, session
+from trio_chat.client.link import Link
 from trio_chat.messages import (
     Ack,
     Error,
@@ -26,7 +29,7 @@ from trio_chat.messages import (
     Who,
 )
 from trio_chat.session import Settings
-from trio_chat.testing import running_server
+from trio_chat.testing import RunningServer, running_server
 
 
 async def test_hello_is_answered_with_what_a_client_needs_to_know(dial: Dial) -> None:
@@ -96,6 +99,49 @@ async def test_a_resent_say_gets_the_first_ack_and_is_seen_once(dial: Dial) -> N
         Ack("c2", "lobby", 3),
     ]
     assert (await peer.hear(Event)).message == Say("lobby", "other", "c2")
+
+
+@define(eq=False)
+class Sticky(trio.abc.SendStream):
+    """One end of a stream that some time takes five bytes, and no more of it."""
+
+    below: trio.abc.SendStream
+    is_stuck: bool = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        is_stuck, self.is_stuck = self.is_stuck, False
+        await self.below.send_all(data[:5] if is_stuck else data)
+        if is_stuck:
+            await trio.sleep_forever()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.below.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.below.aclose()
+
+
+@pytest.mark.parametrize("sent", [None, Ping("p"), Join("lobby", after=0)], ids=type)
+async def test_who_is_cut_off_hears_why_but_not_within_a_line(
+    server: RunningServer, dial: Dial, sent: Ping | Join | None
+) -> None:
+    await (await dial()).enter("bob", "lobby")
+    ours, theirs = memory_stream_pair()
+    end = Sticky(theirs.send_stream)
+    server.serve(trio.StapledStream(end, theirs.receive_stream))
+    peer, again = Peer(Link(ours, VIRTUAL_SECONDS)), await dial()
+    welcome = await peer.enter("alice")
+    if sent is not None:
+        end.is_stuck = True
+        await peer.tell(sent)
+        await wait_all_tasks_blocked()
+    await again.tell(Hello("alice", token=welcome.token))
+    await again.hear(Welcome)
+    if sent is None:
+        assert (await peer.let_go()).code == "taken_over"
+    else:
+        assert await ours.receive_some() == b'{"typ'
+        assert await ours.receive_some() == b""
 
 
 async def test_a_taken_name_is_refused_and_the_link_ends(dial: Dial) -> None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from attrs import define, field
 
 from trio_chat.charter import Sanction
-from trio_chat.errors import BadName, Banned, TooMany
+from trio_chat.errors import BadName, TooMany
 from trio_chat.gate import plain_address
 from trio_chat.names import parse_name
 
@@ -91,7 +91,7 @@ class Outlaws:
         """May somebody come under that name, from that address? Raises `Banned`."""
         for sanction in (self.sanctions.get(name or ""), self._of(address, now)):
             if sanction is not None and sanction.holds(now):
-                raise _refusal(sanction, now)
+                raise sanction.refusal("this server", now)
 
     def _of(self, address: str | None, now: datetime) -> Sanction | None:
         if address is None or not self._networks:
@@ -101,12 +101,3 @@ class Outlaws:
             return None
         found = [known for network, known in self._networks.items() if ip in network]
         return next((known for known in found if known.holds(now)), None)
-
-
-def _refusal(sanction: Sanction, now: datetime) -> Banned:
-    why = f": {sanction.reason}" if sanction.reason else ""
-    if sanction.until is None:
-        return Banned(f"you are banned from this server{why}")
-    until = f"{sanction.until:%Y-%m-%d %H:%M} UTC"
-    retry = (sanction.until - now).total_seconds()
-    return Banned(f"you are banned from this server until {until}{why}", retry=retry)

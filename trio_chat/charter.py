@@ -13,7 +13,7 @@ from typing import NewType, Self
 
 from attrs import evolve, field, frozen
 
-from trio_chat.errors import TooMany
+from trio_chat.errors import Banned, TooMany
 from trio_chat.names import Name
 from trio_chat.roles import Access, Role
 
@@ -40,6 +40,15 @@ class Sanction:
     def holds(self, now: datetime) -> bool:
         """Is it in force?"""
         return self.until is None or now < self.until
+
+    def refusal(self, place: str, now: datetime) -> Banned:
+        """What the one hears whom it keeps out of a place."""
+        why = f": {self.reason}" if self.reason else ""
+        if self.until is None:
+            return Banned(f"you are banned from {place}{why}")
+        until = f"{self.until:%Y-%m-%d %H:%M} UTC"
+        retry = (self.until - now).total_seconds()
+        return Banned(f"you are banned from {place} until {until}{why}", retry=retry)
 
 
 _NOBODY: Mapping[Identity, Role] = MappingProxyType({})

@@ -215,6 +215,24 @@ class Banned(Refused):
     code = "banned"
 
 
+class Dismissed(Refused):
+    """Whoever was in is let go."""
+
+    ends_link = True
+
+
+class PutOut(Dismissed):
+    """The device may not stay: the text says why."""
+
+    code = "put_out"
+
+
+class TakenOver(Dismissed):
+    """Another connection came with the same token."""
+
+    code = "taken_over"
+
+
 class TextTooLong(Refused):
     """The text is longer than the server's limit."""
 

@@ -35,7 +35,7 @@ from trio_chat.messages import Goodbye, Join
 from trio_chat.names import Name, is_reserved, parse_name, skeleton
 from trio_chat.outbox import PUT_OUT, TAKEN_OVER, Outbox
 from trio_chat.pairs import SIGN, is_pair_name, is_private, make_pair_name
-from trio_chat.roles import Role, Verb, may
+from trio_chat.roles import Access, Role, Verb, may
 from trio_chat.rooms import (
     Connection,
     Device,
@@ -331,6 +331,7 @@ class Hub:
         room = self.get(name)
         if room is None:
             raise NoSuchRoom(f"there is no room {raw[:ROOM_SHOWN]}")
+        _refuse_banned(room, device.member, now)
         role = room.role(device.member, now)
         refused = refusal(verb, role, room.access, raw[:ROOM_SHOWN])
         if refused is not None:
@@ -354,6 +355,14 @@ class Hub:
         if may(Verb.JOIN, role, room.access) is not NoSuchRoom:
             return None
         return Trial(name, is_right=is_right and role is not Role.BANNED)
+
+    def refuse_banned(self, device: Device, raw: str, now: datetime) -> None:
+        """Tell who wants to join a room that it may not, why, and for how long: by the rules
+        alone it would hear that it may not. Raises `Banned`, and as `find_room`."""
+        name = self.find_name(device.member, raw)
+        device.require(Verb.JOIN, name)
+        if name in self.rooms:
+            _refuse_banned(self.rooms[name], device.member, now)
 
     def find_name(self, member: Member, raw: str) -> Name:
         """The name, in full, of the room that `raw` means to `member`. There may be no such
@@ -470,3 +479,9 @@ class _Nowhere:
 
     def say_goodbye(self, farewell: Goodbye) -> None:
         """There is nobody to say it to."""
+
+
+def _refuse_banned(room: Room, member: Member, now: datetime) -> None:
+    # Of the others it is not told that there are such rooms.
+    if room.access is Access.PUBLIC and room.role(member, now) is Role.BANNED:
+        raise room.charter.bans[member.name].refusal(room.name, now)

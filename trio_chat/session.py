@@ -64,7 +64,7 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
-from trio_chat.outbox import GOODBYE, PUT_OUT, Outbox
+from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
 from trio_chat.pairs import is_private
 from trio_chat.quotas import (
@@ -208,6 +208,8 @@ class Session:
     _posts: list[Post] = field(factory=list, init=False)
     _submission: Submission | None = field(default=None, init=False)
     _farewell: Goodbye | None = field(default=None, init=False)
+    _dismissal: bytes = field(default=b"", init=False)
+    _is_torn: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._pace = Pace(self.settings.rate, self.settings.burst)
@@ -241,15 +243,32 @@ class Session:
             if device is not None and device.connection is self and not device.is_gone:
                 self._lose(device)
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await hang_up(self.stream)
+                await hang_up(self.stream, self._parting_word())
             self._note("closed")
 
     def cut_off(self, why: str, ending: str = PUT_OUT) -> None:
-        """End at once, without a word."""
+        """End at once: what is queued is not sent any more."""
         self.outbox.ending = ending
         self.outbox.cut()
+        error = self._dismiss(why, ending)
+        self._dismissal = self._encode(Error(error.code, str(error), retry=error.retry))
         assert self._life is not None, "who is in has a connection that runs"
         self._life.cancel_scope.cancel(reason=why)
+
+    def _dismiss(self, why: str, ending: str) -> Refused:
+        if ending == TAKEN_OVER:
+            return errors.TakenOver(why)
+        name = None if self._device is None else self._device.name
+        try:  # who is banished hears what it would hear at the door: why, and how long
+            self.hub.banished.require(name, self.address, self.sequencer.now())
+        except errors.Banned as banned:
+            return banned
+        return errors.PutOut(why)
+
+    def _parting_word(self) -> bytes:
+        """What to tell who is cut off; nothing within a line that was sent in part."""
+        is_amid = self._is_torn or self.outbox.queued_bytes > 0
+        return b"" if is_amid else self._dismissal
 
     def _lose(self, device: Device) -> None:
         """The connection is over. Who pings means to stay, and is expected back; who does
@@ -489,11 +508,12 @@ class Session:
     async def _let_join(self, join: Join, device: Device) -> None:
         """See that nobody joins too much, makes too many rooms, or guesses their keys.
 
-        Raises `TryLater`, `BadName`.
+        Raises `TryLater`, `BadName`, `Banned`.
         """
         if _comes_back(join, device):
             return
         self._take(JOINS)
+        self.hub.refuse_banned(device, join.room, self.sequencer.now())
         if join.key is not None:
             await self._catch_up()
             self.reception.try_key(device, join, origin_of(self.address))
@@ -649,8 +669,10 @@ class Session:
                 raise LinkLost(f"took less than {PIECE_BYTES} bytes in {STUCK:.0f} s")
 
     async def _send_piece(self, piece: bytes) -> None:
+        self._is_torn = True
         try:
             await self.stream.send_all(piece)
+            self._is_torn = False
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost("connection reset") from exc
 
@@ -664,11 +686,13 @@ def _comes_back(join: Join, device: Device) -> bool:
 # ---------------------------------------------------------------- the end
 
 
-async def hang_up(stream: trio.abc.Stream) -> None:
-    """Close, but let a peer that was still talking hear the last word: closing with unread
-    input sends a reset, which may overtake it (RFC 2525, section 2.17). The caller allows
-    CLOSE_WITHIN."""
+async def hang_up(stream: trio.abc.Stream, last_word: bytes = b"") -> None:
+    """Close, but let a peer that was still talking hear the last word, sent already or here:
+    closing with unread input sends a reset, which may overtake it (RFC 2525, section 2.17).
+    The caller allows CLOSE_WITHIN."""
     try:
+        if last_word:
+            await stream.send_all(last_word)
         if isinstance(stream, trio.abc.HalfCloseableStream):
             await stream.send_eof()
             await _read_out(stream)

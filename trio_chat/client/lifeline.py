@@ -22,7 +22,9 @@ from trio_chat.client.feed import MOST_ROOMS, Feed
 from trio_chat.client.link import Dial, Link
 from trio_chat.errors import (
     AlreadyInRoom,
+    Banned,
     ChatError,
+    Dismissed,
     LinkLost,
     NameTaken,
     NoRoom,
@@ -111,6 +113,7 @@ class Lifeline:
     _is_leaving: bool = field(default=False, init=False)
     _has_ended: trio.Event = field(factory=trio.Event, init=False)
     _retry: float = field(default=0.0, init=False)
+    _dismissal: Dismissed | Banned | None = field(default=None, init=False)
     _resuming: dict[str, str] = field(factory=dict, init=False)  # rooms, by request
     _numbers: Iterator[int] = field(factory=itertools.count, init=False)
     _called: dict[str, int] = field(factory=dict, init=False)  # to be joined, after that event
@@ -174,6 +177,8 @@ class Lifeline:
                     log.info("connection lost", extra={"why": str(lost.exceptions[0])})
                 if self._is_leaving:
                     break
+                if self._dismissal is not None:  # who comes back would be let go again
+                    raise self._dismissal
                 self.on_state(State.RECONNECTING)
                 link = await self._reconnect()
         except ChatError as failure:
@@ -300,6 +305,9 @@ class Lifeline:
         if receipt is not None or not isinstance(answer, Error):
             return
         log.warning("refused", extra={"code": answer.code, "text": answer.text})
+        error = from_code(answer.code, answer.text)
+        if isinstance(error, Dismissed | Banned) and answer.id is None:
+            self._dismissal = error
         if answer.id in self._resuming:
             self._fail_to_resume(self._resuming[answer.id], answer)
 
