@@ -65,7 +65,7 @@ LAYERS = [
     {"client.errands", "client.governing", "client.ownership"},
     {"client.person"},
     {"client.terminal"},
-    {"testing", "logs", "config", "signals", "systemd"},
+    {"testing", "logs", "config", "signals", "systemd", "reach"},
     {"doctor"},
     {""},
     {"ending"},

@@ -98,7 +98,6 @@ def connect(server: str, client: str) -> None:
             ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             ip("-n", name, "link", "set", device, "up")
-    ip("-n", server, "route", "add", "default", "via", CLIENT)
 
 
 def remove(names: list[str]) -> None:

@@ -15,6 +15,7 @@ import trustme
 
 import trio_chat
 from tests.test_cli import PROGRAM, Running, free_port, home, read_banner, serving
+from trio_chat import serving as serving_module
 from trio_chat import systemd
 from trio_chat.client.address import Address, parse_address
 from trio_chat.config import CERTIFICATE_FILE
@@ -81,6 +82,30 @@ async def test_a_link_has_a_pin_only_where_nobody_vouches(tmp_path: Path) -> Non
     file.chmod(0o600)
     async with serving("--tls-cert", str(file)) as server:
         assert link_of(server).pin is None
+    async with serving("--tls-cert", str(file), "--host", "0.0.0.0") as server:  # noqa: S104
+        assert link_of(server).host == "chat.example.org"
+
+
+@pytest.mark.parametrize(
+    ("every", "names", "found", "shown"),
+    [
+        ("0.0.0.0", [], ["10.0.0.5"], "10.0.0.5 is this machine; any"),  # noqa: S104
+        ("0.0.0.0", [], ["a", "b", "c"], "a is this machine, which is b, c, too; any"),  # noqa: S104
+        ("0.0.0.0", [], [], "here.lan is this machine; any"),  # noqa: S104
+        ("::", ["*.lan", "chat.lan"], ["10.0.0.5"], "chat.lan is this machine; any"),
+        ("::", ["*.lan"], ["fd00::7"], "fd00::7 is this machine; any"),
+    ],
+)
+def test_the_link_names_what_others_may_reach_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, every: str, names: list[str], found: list[str], shown: str
+) -> None:
+    asked = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}[every]  # noqa: S104
+    own = {asked: found}
+    monkeypatch.setattr(serving_module, "own_addresses", lambda family: own.get(family, []))
+    monkeypatch.setattr("socket.gethostname", lambda: "here.lan")
+    host, choice = serving_module._choose_host(every, names)  # noqa: SLF001
+    assert choice.startswith(shown)
+    assert host == shown.split(maxsplit=1)[0]
 
 
 async def test_the_link_that_is_shown_leads_there(secured: Running) -> None:

@@ -41,6 +41,7 @@ from trio_chat.history import History
 from trio_chat.history.memory import KEPT_EVENTS, MemoryHistory
 from trio_chat.pacing import BURST, RATE
 from trio_chat.quotas import ACCOUNTS, JOINS, LISTS, PAGES, ROOMS, SEARCHES
+from trio_chat.reach import own_addresses
 from trio_chat.rules import ROOMS_EACH, ROOMS_IN_ALL
 from trio_chat.server import SPARE_FILES, Server
 from trio_chat.session import HELLO_BYTES, HELLO_LINES, HELLO_WITHIN, Settings
@@ -55,8 +56,8 @@ EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # never the 
 """Where a server listens that can be reached at all addresses of its machine, and one
 of them."""
 
-NOBODY = ("192.0.2.1", 9)
-"""Somewhere else: an address that is for examples."""
+OTHERS = 3
+"""The most addresses that are shown besides: a machine with containers has dozens."""
 
 ROOM = "lobby"
 """Where the link leads: the room in which everybody meets."""
@@ -305,31 +306,36 @@ def _show_banner(addresses: Sequence[Address], place: str, tls: Tls | None) -> N
         print(f"     or: http://{near.place}/ in a browser")
         print(f"     or: nc {near.host} {near.port}")
     else:
-        link = _link(addresses[0], tls)
+        link, choice = _link(addresses[0], tls)
         print(f"   link: {link}")
+        if choice:
+            print(f"         {choice}")
         print(f"connect: {PROGRAM} connect NAME --server {link}")
         print(f"     or: https://{link.place}/ in a browser")
         print(f"     or: openssl s_client -quiet -connect {near.place}")
     print("   stop: Ctrl-C", flush=True)
 
 
-def _link(address: Address, tls: Tls) -> Address:
-    """What to give to others: with the pin, unless an authority vouches for the host."""
+def _link(address: Address, tls: Tls) -> tuple[Address, str]:
+    """What to give to others: with the pin, unless an authority vouches for the host. And
+    what else its host could be, if that is not said by --host."""
     found = describe(tls.certificate)
-    host = _from_elsewhere() if address.host in EVERY_ADDRESS else address.host
+    host, choice = address.host, ""
+    if address.host in EVERY_ADDRESS:
+        vouched = () if found.is_own else sorted(found.hosts)
+        host, choice = _choose_host(address.host, vouched)
     pin = found.pin if found.is_own else None
-    return Address(host, address.port, is_secure=True, pin=pin, room=ROOM)
+    return Address(host, address.port, is_secure=True, pin=pin, room=ROOM), choice
 
 
-def _from_elsewhere() -> str:
-    """What others may reach this machine by: the address from which it would send, or else
-    its name. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(NOBODY)
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])
+def _choose_host(every: str, vouched: Sequence[str]) -> tuple[str, str]:
+    """What others may reach this machine by: what its certificate is for, one of its
+    addresses, or else its name; and what to do if they can't."""
+    names = [name for name in vouched if not name.startswith("*.")]
+    family = socket.AF_INET6 if ":" in every else socket.AF_INET
+    taken, *others = names or own_addresses(family) or [socket.gethostname()]
+    also = f", which is {', '.join(others[:OTHERS])}, too" if others else ""
+    return taken, f"{taken} is this machine{also}; any name or address of it will do there"
 
 
 def _reach(host: str, tls: Tls | None) -> str:
