@@ -67,9 +67,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def only_line(text: str) -> str:
     """The one line that a person is told; as root there is a warning in the log as well."""
     assert "Traceback" not in text
-    (line,) = [line for line in text.splitlines() if not line.startswith("{")]
+    (line,) = filter(None, map(told, text.splitlines()))
     assert line.startswith("trio_chat: ")
     return line
+
+
+def told(line: str) -> str:
+    """What a person is told by a line, which may be one of a server's log."""
+    if not line.startswith("{"):
+        return line
+    logged = json.loads(line)
+    return f"trio_chat: {logged['why']}" if logged["event"] == "can't serve" else ""
 
 
 # ---------------------------------------------------------------- settings
@@ -339,6 +347,24 @@ def test_a_mistake_is_one_line_and_status_2(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("words", ["serve --tls-key k", "serve --prot 1", "serve --config no"])
+def test_a_server_that_does_not_start_says_so_in_its_log(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    assert cli.run(words.split()) == 2
+    line = json.loads(capfd.readouterr().err)
+    assert (line["event"], line["level"]) == ("can't serve", "error")
+    assert (line["logger"], "timestamp" in line) == ("trio_chat.logs", True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert cli.run(words.split()) == 2
+    assert only_line(capfd.readouterr().err) == f"trio_chat: {line['why']}"
+
+
+def test_what_is_no_server_has_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["say", "serve", "hi"]) == 2
+    assert only_line(capfd.readouterr().err).startswith("trio_chat: --name")
+
+
 def test_a_data_folder_that_can_not_be_made(
     served: Served, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -464,11 +490,13 @@ def test_how_it_ends(
     *,
     served: Served,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     wrap: Callable[[BaseException], BaseException],
     failure: BaseException,
     status: int,
     said: str,
 ) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     served.failure = wrap(failure)
     assert cli.run(["serve", "--no-history"]) == status
     err = capsys.readouterr().err

@@ -21,11 +21,13 @@ from trio_chat.ending import (
     INTERRUPTED,
     PIPE_BROKEN,
     STATUSES,
+    Say,
     flush_stdout,
     forget_stdout,
     leaves,
     report,
     report_mistake,
+    tell,
     write_out,
 )
 from trio_chat.errors import ChatError
@@ -154,17 +156,28 @@ def main() -> NoReturn:
 def run(words: Sequence[str]) -> int:
     """Run a command line; returns the exit status."""
     status: int | None = 0
+    say = _choose_voice(words)
     try:
         load(words)
         status = app.meta(words)
         flush_stdout()
     except* ChatError as failures:
-        status = max(report(failure) for failure in leaves(failures))
+        status = max(report(failure, say) for failure in leaves(failures))
     except* CycloptsError as mistakes:
-        status = max(report_mistake(mistake, COMMANDS) for mistake in leaves(mistakes))
+        status = max(report_mistake(mistake, COMMANDS, say) for mistake in leaves(mistakes))
     except* KeyboardInterrupt:
         status = INTERRUPTED
     except* BrokenPipeError:
         status = PIPE_BROKEN
         forget_stdout()
     return status or 0
+
+
+def _choose_voice(words: Sequence[str]) -> Say:
+    """Whoever reads the log of a server finds there, too, why it did not start."""
+    command = next((word for word in words if word in MODULES), None)
+    if command != "serve" or sys.stderr is None or sys.stderr.isatty():
+        return tell
+    from trio_chat.logs import write_failure  # noqa: PLC0415 # structlog takes 30 ms
+
+    return write_failure

@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
@@ -26,6 +26,9 @@ from trio_chat.errors import (
 )
 
 E = TypeVar("E", bound=BaseException)
+
+Say = Callable[[str], None]
+"""How one line is said to whoever has started a command."""
 
 REFUSED, MISUSED, UNREACHABLE, INTERRUPTED, PIPE_BROKEN, TERMINATED = 1, 2, 3, 130, 141, 143
 """Exit statuses, the same of all commands. The last three are what a shell reports of a
@@ -48,10 +51,10 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
             yield member
 
 
-def report(failure: ChatError) -> int:
+def report(failure: ChatError, say: Say) -> int:
     """Say what went wrong, and what to do; returns the exit status."""
     advice = _advice(failure)
-    tell(f"{failure}; {advice}" if advice else str(failure))
+    say(f"{failure}; {advice}" if advice else str(failure))
     match failure:
         case LinkLost():
             return UNREACHABLE
@@ -101,7 +104,7 @@ def _advice_on_setup(cause: BaseException | None) -> str | None:
             return None
 
 
-def report_mistake(mistake: CycloptsError, commands: Iterable[str]) -> int:
+def report_mistake(mistake: CycloptsError, commands: Iterable[str], say: Say) -> int:
     """Say what was mistyped, where there are these commands; returns the exit status."""
     command = " ".join(mistake.command_chain or ())
     see = f"{PROGRAM} {command}".rstrip()
@@ -111,7 +114,7 @@ def report_mistake(mistake: CycloptsError, commands: Iterable[str]) -> int:
         text = f"Too many arguments: {' '.join(mistake.unused_tokens or ())}"
     else:
         text = " ".join(str(mistake).split())
-    tell(f"{text.removesuffix('.')} (see {see} --help)")
+    say(f"{text.removesuffix('.')} (see {see} --help)")
     return MISUSED
 
 

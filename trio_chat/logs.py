@@ -10,6 +10,7 @@ Imported only by who serves: structlog takes its time.
 import logging
 import os
 import select
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -105,6 +106,18 @@ class Patient(logging.Handler):
             if lost > told:
                 self._write(f"{self.format(_complaint(lost - told))}\n")
                 told = lost
+
+
+def write_failure(text: str) -> None:
+    """Write why a server does not run, or not any more, as the last line of a log for
+    programs."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    at_once = logging.StreamHandler(sys.stderr)  # where the process ends, no thread writes
+    at_once.setFormatter(make_formatter(is_terminal=False))
+    log = logging.Logger(__name__)
+    log.addHandler(at_once)
+    log.error("can't serve", extra={"why": text})
 
 
 def _complaint(lost: int) -> logging.LogRecord:
