@@ -95,7 +95,7 @@ async def connect(
     known = parse_name(name)
     async with open_journal(journal_path(name, server.host, server.port)) as journal:
         if known != name and journal.token is None:  # the first time
-            tell(f"you are called {clean(known)} here; names differ in more than capitals")
+            tell(f"you are called {clean(known)} here: names have no capitals")
         talk, on_state = _choose_client(room, journal, keys, plain=plain, json=json)
         login = Login(name, password, None if journal.token is None else Secret(journal.token))
 
