@@ -480,8 +480,13 @@ def test_a_plain_line_is_one_line(text: str, by: str) -> None:
     assert View("alice", UTC).line(event(text, by)).splitlines()[1:] == []
 
 
+def test_help_is_for_narrow_terminals_too() -> None:
+    assert len(plain(help_text(80)).splitlines()) * 2 == len(plain(help_text(40)).splitlines())
+    assert "/rooms\n  which rooms there are\n" in plain(help_text(40))
+
+
 def test_help_names_every_command() -> None:
-    text = plain(help_text())
+    text = plain(help_text(80))
     for name in (
         "/join ROOM",
         "/leave [ROOM]",

@@ -109,11 +109,15 @@ def topic_line(room: str, topic: str, me: str) -> Fragments:
     return [("notice", f"{in_place(shown_room(room, me))} {about}")]
 
 
-def help_text() -> Fragments:
-    """The commands, and the keys."""
+def help_text(columns: int) -> Fragments:
+    """The commands, and the keys; on a narrow terminal in two lines each."""
     rows = list(usages())
     width = max(len(usage) for usage, _ in rows) + 2
-    return [("notice", "\n".join(f"{usage:<{width}}{help}" for usage, help in rows))]
+    if any(width + len(help) > columns for _, help in rows):
+        lines = [f"{usage}\n  {help}" for usage, help in rows]
+    else:
+        lines = [f"{usage:<{width}}{help}" for usage, help in rows]
+    return [("notice", "\n".join(lines))]
 
 
 def join_lines(parts: Iterable[Fragments]) -> Fragments:

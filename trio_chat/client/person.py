@@ -441,7 +441,7 @@ class Person:
             case Edit(text):
                 self.screen.edit(text)
             case ShowHelp():
-                await self.display.say(help_text())
+                await self.display.say(help_text(self.screen.columns))
             case _:
                 assert_never(command)
 

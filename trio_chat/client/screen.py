@@ -403,7 +403,8 @@ class Screen:
             text = await run_in_terminal(let_edit, in_executor=True)
             buffer.document = Document(text)
         except SetupError as error:
-            self._held = [*(self._held or ()), _Drawing([("error", clean(str(error)))])]
+            shown = fit([("error", clean(str(error)))], self.columns)
+            self._held = [*(self._held or ()), _Drawing(shown)]
         finally:
             self._uncover()
 
