@@ -95,9 +95,9 @@ async def test_those_who_come_or_go_in_the_same_moment_take_turns(
         came[passes.count] += 1
         await run(self)
 
-    async def end(stream: trio.abc.Stream) -> None:
+    async def end(stream: trio.abc.Stream, last_word: bytes) -> None:
         went[passes.count] += 1
-        await hang_up(stream)
+        await hang_up(stream, last_word)
 
     monkeypatch.setattr(Session, "run", begin)
     monkeypatch.setattr(session, "hang_up", end)
