@@ -29,7 +29,7 @@ QUEUED_BYTES = 256 * 1024
 takes in a few seconds. The rest waits in the log, where it costs nothing."""
 
 GOODBYE, TAKEN_OVER, PUT_OUT = "goodbye", "taken_over", "put_out"
-"""What ends a connection that no error does; after the last two there is no last word."""
+"""What ends a connection that no error does."""
 
 MOST_BEHIND = 256
 """The most cursors that wait for the writer: more than a connection has rooms, for who
