@@ -195,8 +195,10 @@ class Reception:
         stays = await self.hub.history.devices(member.identity)
         others = [Revoked(stay.device) for stay in stays if stay.device != device.id]
         await self._store(device, [Registered(account), *others])
-        done = "registered" if known is None else "password changed"
-        log.info(done, extra={"who": member.name})
+        if known is None:
+            log.info("registered", extra={"who": member.name})
+        else:
+            log.info("password changed", extra={"who": member.name})
 
     def _take_registration(self, origin: str | None) -> None:
         if sum(member.has_account for member in self.hub.members.values()) >= ACCOUNTS_IN_ALL:
