@@ -634,8 +634,7 @@ class Chat {
   }
 
   on_error(error) {
-    const isLastWord = !error.id && (!this.isConnected || error.code === "put_out");
-    if (error.id === "hello" || isLastWord) this.#turnedAway(error);
+    if (error.id === "hello" || (!this.isConnected && !error.id)) this.#turnedAway(error);
     const saying = this.pending.find(one => one.id === error.id);
     if (!saying) return;
     const room = this.rooms.get(saying.room);
@@ -662,9 +661,8 @@ class Chat {
       this.trouble = `${oneLine(error.text)}. Trying again …`;
       return;
     }
-    const isOwn = error.code === "put_out" && this.hasAccount;
     this.end();
-    show.door(oneLine(error.text), isOwn || ["password_needed", "wrong_password"].includes(error.code));
+    show.door(oneLine(error.text), ["password_needed", "wrong_password"].includes(error.code));
   }
 
   on_goodbye(goodbye) {
