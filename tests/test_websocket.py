@@ -4,8 +4,10 @@ import itertools
 from collections.abc import Iterable
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import memory_stream_pair
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import (
@@ -18,11 +20,12 @@ from wsproto.events import (
     TextMessage,
 )
 
+from tests.test_stream import pair
 from trio_chat import errors
 from trio_chat.doors.http import GUARDS, Exchange, NotServed
-from trio_chat.doors.websocket import Frames, shake_hands, text_frames
+from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
 from trio_chat.framing import LINE_BYTES
-from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER
+from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER, Outbox
 
 
 def client() -> Connection:
@@ -285,3 +288,31 @@ def test_what_asks_for_no_websocket_gets_none(
         ask(**changed)
     assert refused.value.response.status == status
     assert refused.value.response.headers["Sec-WebSocket-Version"] == "13"
+
+
+# ---------------------------------------------------------------- the stream
+
+
+async def test_what_has_come_meanwhile_is_there_without_waiting() -> None:
+    """Over real sockets, which are the only ones that can be asked."""
+    async with pair() as (near, far):
+        stream = FrameStream(near, Outbox(), server())
+        assert stream.receive_nowait() == b""
+        peer = client()
+        await far.send_all(peer.send(text("one")) + peer.send(text("two")))
+        await trio.lowlevel.wait_readable(near.socket)
+        assert stream.receive_nowait() == b"one\ntwo\n"
+        await far.send_all(peer.send(BytesMessage(b"three")))
+        await trio.lowlevel.wait_readable(near.socket)
+        assert stream.receive_nowait() == b""
+        await far.send_all(peer.send(text("four")))
+        await trio.lowlevel.wait_readable(near.socket)
+        assert stream.receive_nowait() == b"", "it is over"
+        with pytest.raises(errors.BadFrame):
+            await stream.receive_some()
+
+
+async def test_what_can_not_be_asked_has_nothing_meanwhile() -> None:
+    near, far = memory_stream_pair()
+    await far.send_all(client().send(text("one")))
+    assert FrameStream(near, Outbox(), server()).receive_nowait() == b""

@@ -159,7 +159,8 @@ class Web:
         frames = Frames(connection, HELLO_BYTES)
         lines = frames.feed(visit.exchange.trailing)
         stream = FrameStream(visit.stream, outbox, frames)
-        await self.house.converse(stream, outbox, evolve(visit.arrival, heard=lines))
+        arrival = evolve(visit.arrival, heard=lines, more=stream.receive_nowait)
+        await self.house.converse(stream, outbox, arrival)
 
 
 async def _send_on(visit: Visit) -> HttpResponse:
