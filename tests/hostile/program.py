@@ -45,7 +45,8 @@ PROGRAM = (
 
 
 async def perform(act: Act, size: float, progress: Callable[[str], None]) -> Row:
-    """Run one attack in a folder of its own, which is kept if something is wrong."""
+    """Run one attack in a folder of its own, which is kept if something is wrong; a figure
+    that is missed because the machine is slow can't be seen in it."""
     folder = Path(tempfile.mkdtemp(prefix=f"hostile-{act.name}-"))
     began = time.monotonic()
     done, broken = "", None
@@ -59,7 +60,9 @@ async def perform(act: Act, size: float, progress: Callable[[str], None]) -> Row
         traceback.print_exception(exc)
         broken = f"it broke off; the files are in {folder}"
     row = Row(act.title, done, figures, time.monotonic() - began, broken)
-    if not broken and not row.missed:
+    if broken or any(not figure.moves for figure in row.missed):
+        progress(f"{act.name}: the files are in {folder}")
+    else:
         shutil.rmtree(folder)
     return row
 
