@@ -1,5 +1,6 @@
 """What every fault needs: a server, loads, a folder for their files, and a verdict."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -80,8 +81,8 @@ class Stage:
     problems: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.random = Random(f"{self.seed} {self.folder.name}")
-        port = free_port(self.random.randrange(10_000))
+        self.random = Random(self.seed)
+        port = free_port(secrets.randbelow(10_000))
         self.server = ServerProcess(self.folder / "data", self.folder / "server.log", port)
 
     # ------------------------------------------------------------ clients
@@ -114,7 +115,7 @@ class Stage:
     @asynccontextmanager
     async def proxy(self) -> AsyncIterator[Proxy]:
         """A proxy before the server."""
-        port = free_port(self.random.randrange(10_000))
+        port = free_port(secrets.randbelow(10_000))
         proxy = Proxy(port, self.server.port, self.random)
         async with trio.open_nursery() as nursery:
             await nursery.start(proxy.run)
