@@ -13,6 +13,7 @@ from subprocess import PIPE
 import trio
 from attrs import evolve
 
+from tests.proof.faults import until_back
 from tests.proof.load import ROOMS
 from tests.proof.log import Evidence, Outcome, Seen, Span, ack_times, interruptions, quantile
 from tests.proof.processes import HISTORY_FILE, wait_for
@@ -70,8 +71,8 @@ async def _calls_fail(stage: Stage, call: str, error: str, code: str, times: int
     failed = 0
     for number in range(ROUNDS):
         stage.progress(f"{call} fails, {failed} of {times}")
-        when = f"{stage.random.randint(*FIRST)}+{stage.random.randint(*STEP)}"
-        failed += await _fail(stage, number, call, f"error={error}:when={when}", times / ROUNDS)
+        how = f"error={error}:when={_choose_calls(stage)}"
+        failed += await _fail(stage, number, call, how, times / ROUNDS)
     async with stage.watch() as chat:
         await chat.ping()  # it answers on
     await _restart(stage, ())
@@ -80,10 +81,19 @@ async def _calls_fail(stage: Stage, call: str, error: str, code: str, times: int
     )
 
 
+def _choose_calls(stage: Stage) -> str:
+    return f"{stage.random.randint(*FIRST)}+{stage.random.randint(*STEP)}"
+
+
 async def _fail(stage: Stage, number: int, call: str, how: str, times: float) -> int:
     """Start the server anew and let calls fail; returns how many did."""
     output = stage.folder / f"strace{number}.txt"
     await _restart(stage, trace(output, [call], "-e", f"inject={call}:{how}"))
+    return await _until_failed(output, times)
+
+
+async def _until_failed(output: Path, times: float) -> int:
+    """Wait until that many calls have failed; returns how many have."""
     while True:
         failed = count_injected(output.read_bytes())
         if failed >= times:
@@ -129,6 +139,52 @@ async def sync_fails_then_kill(stage: Stage, times: int) -> Row:
             await stage.server.kill()
             await stage.server.start()
     return await stage.conclude("EIO on fdatasync, then kill -9", times)
+
+
+# ---------------------------------------------------------------- a sync fails, then a cut
+
+LAG = 0.08
+"""Seconds by which clients hear late: meanwhile each sender says some more."""
+
+CUT_AFTER = (0.01, 0.07)
+"""Seconds from a failed call to the cut: what was said since is stored, and nobody has
+heard of the refusal."""
+
+IN_DOUBT = "has to come back"
+"""What the server's log says of those who have said more."""
+
+
+async def sync_fails_then_cut(stage: Stage, times: int) -> Row:
+    """fdatasync fails with EIO, and all connections are cut before anybody has heard so:
+    what was refused must not come to stand after what was said later."""
+    await stage.server.start()
+    async with stage.proxy(LAG) as proxy:
+        await stage.start_load(port=proxy.port)
+        await _fail_and_cut(stage, proxy, times)
+        await _restart(stage, ())
+        return await stage.conclude(
+            "EIO on fdatasync, then all cut off", times, lambda e: _after_cuts(stage, proxy, e)
+        )
+
+
+async def _fail_and_cut(stage: Stage, proxy: Proxy, times: int) -> None:
+    output = stage.folder / "strace.txt"
+    how = f"inject=fdatasync:error=EIO:when={_choose_calls(stage)}"
+    await _restart(stage, trace(output, ["fdatasync"], "-e", how))
+    failed = 0
+    for number in range(times):
+        failed = await _until_failed(output, failed + 1)
+        await trio.sleep(stage.random.uniform(*CUT_AFTER))
+        stage.progress(f"cut {number + 1} of {times}")
+        proxy.reset_all()
+
+
+def _after_cuts(stage: Stage, proxy: Proxy, evidence: Evidence) -> list[float]:
+    """Seconds from each cut to when that client was connected again."""
+    doubts = stage.server.log.read_text(errors="replace").count(IN_DOUBT)
+    stage.notes.append(f"{doubts} times somebody had said more before hearing of it")
+    stage.expect(doubts > 0, "nobody had said more")
+    return until_back(proxy.breaks, evidence)
 
 
 # ---------------------------------------------------------------- the order of a commit

@@ -102,7 +102,7 @@ async def network_faults(stage: Stage, times: int) -> Row:
         await stage.start_load(port=proxy.port)
         await _trouble(stage, proxy, _choose_kinds(stage, times))
         return await stage.conclude(
-            "the network (a proxy)", times, lambda e: _until_back(proxy.breaks, e)
+            "the network (a proxy)", times, lambda e: until_back(proxy.breaks, e)
         )
 
 
@@ -122,7 +122,7 @@ async def _trouble(stage: Stage, proxy: Proxy, kinds: Iterable[str]) -> None:
             await trio.sleep(stage.random.uniform(*PAUSE))
 
 
-def _until_back(breaks: Iterable[Break], evidence: Evidence) -> list[float]:
+def until_back(breaks: Iterable[Break], evidence: Evidence) -> list[float]:
     """Seconds from each break to when that client was connected again."""
     found = []
     for one in breaks:

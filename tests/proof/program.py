@@ -43,6 +43,10 @@ PROGRAM = (
         "sync-fails-kill", "EIO on fdatasync, then kill -9", disks.sync_fails_then_kill, 10, 0,
         disks.why_no_strace,
     ),
+    Act(
+        "sync-fails-cut", "EIO on fdatasync, then all cut off", disks.sync_fails_then_cut, 60,
+        lacks=disks.why_no_strace,
+    ),
     Act("order", "fdatasync before ack", disks.sync_before_ack, 1000, 0, disks.why_no_strace),
     Act("full-disk", "a full disk, freed again", disks.full_disk, 3, 0, disks.why_no_mount),
     Act("locked", "a locked database", disks.locked_file, 30),

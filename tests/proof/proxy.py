@@ -152,11 +152,13 @@ class Break:
 
 @define(eq=False)
 class Proxy:
-    """Listens on `port`, and passes on to `target`. `breaks`: what ended connections."""
+    """Listens on `port`, and passes on to `target`. `lag`: seconds that what comes from the
+    server takes. `breaks`: what ended connections."""
 
     port: int
     target: int
     random: random.Random
+    lag: float = 0.0
     pipes: list[Pipe] = field(factory=list, init=False)
     breaks: list[Break] = field(factory=list, init=False)
     _slams: int = field(default=0, init=False)
@@ -180,6 +182,7 @@ class Proxy:
             await trio.aclose_forcefully(client)
             return
         pipe = Pipe(client, server)
+        pipe.down.delay, pipe.down.delayed_until = self.lag, math.inf
         self.pipes.append(pipe)
         try:
             await pipe.run()
@@ -199,7 +202,7 @@ class Proxy:
     def reset_all(self) -> None:
         """End all connections with RST."""
         for pipe in list(self.pipes):
-            pipe.reset()
+            _reset(self, pipe)
 
     def broken(self, pipe: Pipe) -> None:
         """Note that a client has to come back."""

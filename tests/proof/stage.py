@@ -113,10 +113,10 @@ class Stage:
             yield chat
 
     @asynccontextmanager
-    async def proxy(self) -> AsyncIterator[Proxy]:
-        """A proxy before the server."""
+    async def proxy(self, lag: float = 0.0) -> AsyncIterator[Proxy]:
+        """A proxy before the server; see there for `lag`."""
         port = free_port(secrets.randbelow(10_000))
-        proxy = Proxy(port, self.server.port, self.random)
+        proxy = Proxy(port, self.server.port, self.random, lag)
         async with trio.open_nursery() as nursery:
             await nursery.start(proxy.run)
             yield proxy
