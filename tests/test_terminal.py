@@ -231,6 +231,10 @@ class FakeChat:
     _silence: trio.Event = field(factory=trio.Event, init=False)
     failure: ChatError | None = None
     welcome: Welcome = WELCOME
+    inside: set[str] = field(factory=set)
+
+    def is_in(self, room: str) -> bool:
+        return room in self.inside
 
     def __attrs_post_init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel(2000)
@@ -793,6 +797,22 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         desk.chat.see(post, seq=6)
         await desk.see("bob put alice out" if isinstance(post, Kick) else "bob banned alice")
         await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
+
+
+@pytest.mark.parametrize("post", [Kick("lobby", "alice", "bye"), Ban("lobby", "alice")])
+async def test_who_has_come_again_is_not_put_out_by_what_was_before(
+    desk: Desk, post: Post
+) -> None:
+    screen = Screen()
+    async with desk.sitting(screen):
+        await in_two_rooms(desk)
+        desk.chat.inside = {"lobby", "garden"}
+        desk.type("/1", ENTER)
+        await desk.see("── lobby ──")
+        desk.chat.see(post, seq=6)
+        desk.chat.hear("welcome back", seq=7)
+        await desk.see("welcome back")
+        assert plain(screen.rooms) == "1:lobby 2:garden"
 
 
 async def test_who_is_put_out_elsewhere_is_told(desk: Desk) -> None:

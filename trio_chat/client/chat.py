@@ -300,6 +300,10 @@ class Chat:
         self._lifeline.send(receipt.line)
         return receipt
 
+    def is_in(self, room: str) -> bool:
+        """Is one in a room, or about to be? Its name is meant in full."""
+        return room in self._feed.joined()
+
     async def take_leave(self) -> None:
         """Leave all rooms, so that the others see that one has gone on purpose."""
         if not self._lifeline.is_connected:

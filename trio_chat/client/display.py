@@ -27,10 +27,15 @@ def _tell_nobody(*_: object) -> None:
     pass
 
 
+def _nowhere(_: str) -> bool:
+    return False
+
+
 @define(eq=False)
 class Display:
     """Shows one room on a screen, and keeps the others for later.
 
+    `is_in`: is one in a room, after all that has been heard of it?
     `on_seen`: called with a room, and up to which event it has been seen. `on_met`: called
     with a private room, and the first event that one gets of it.
     """
@@ -39,6 +44,7 @@ class Display:
     journal: Journal
     buffers: Buffers
     view: View
+    is_in: Callable[[str], bool] = _nowhere
     on_seen: Callable[[str, int], None] = _tell_nobody
     on_met: Callable[[str, int], None] = _tell_nobody
     _in_order: trio.Lock = field(factory=trio.Lock, init=False)
@@ -202,10 +208,10 @@ class Display:
         return self.buffers.attention.calls(item, buffer.texts)
 
     def _puts_out(self, item: Item) -> bool:
-        """Is one put out of the room?"""
+        """Is one put out of the room? Who has come again since hears of it once more."""
         match item:
-            case Event(message=Kick(name=name) | Ban(name=name, off=False)):
-                return name == self.view.me
+            case Event(message=Kick(room, name) | Ban(room, name, off=False)):
+                return name == self.view.me and not self.is_in(room)
             case _:
                 return False
 

@@ -123,7 +123,11 @@ class Person:
         me, lists = self.chat.name, self.journal.wishes
         attention = Attention(me, *(lists.setdefault(kind, set()) for kind in commands.WISHES))
         self.display = Display(
-            self.screen, self.journal, Buffers(attention), self.screen.make_view(me)
+            self.screen,
+            self.journal,
+            Buffers(attention),
+            self.screen.make_view(me),
+            self.chat.is_in,
         )
         self.errands = Errands(self.chat, self.display, self.journal)
         self.government = Government(self.chat, self.display)
