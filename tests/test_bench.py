@@ -148,6 +148,8 @@ async def test_ctrl_c_ends_it_with_what_was_measured() -> None:
         report = await command.until_interrupted(load)
     assert report.fault is None
     assert 0 < report.seconds < 10
+    assert report.is_cut
+    assert report.as_json()["interrupted"] is True
 
 
 async def test_ctrl_c_before_anything_is_measured_ends_all() -> None:

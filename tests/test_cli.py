@@ -840,7 +840,7 @@ async def test_nobody_reads_what_it_prints(words: str) -> None:
     assert done.returncode == 141
 
 
-@pytest.mark.parametrize("words", ["history export", "schema"])
+@pytest.mark.parametrize("words", ["history export", "schema", "doctor"])
 def test_a_full_disk_behind_the_output_is_one_line(home: Path, words: str) -> None:
     take_in()
     with open("/dev/full", "wb") as full:

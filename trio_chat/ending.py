@@ -141,18 +141,19 @@ def write_out(lines: Iterable[bytes]) -> None:
         lines = map(clean_json, lines)
     # What can't be written must not stay behind in the buffer of `sys.stdout`, where it would
     # fail once more, at the very end.
-    with _printing(), open(sys.stdout.fileno(), "wb", closefd=False) as file:
+    with printing(), open(sys.stdout.fileno(), "wb", closefd=False) as file:
         file.writelines(lines)
 
 
 def flush_stdout() -> None:
     """Get out what was printed. Raises as `write_out` does."""
-    with _printing():
+    with printing():
         print(end="", flush=True)
 
 
 @contextmanager
-def _printing() -> Iterator[None]:
+def printing() -> Iterator[None]:
+    """What is printed in here, and flushed, raises as `write_out` does."""
     try:
         yield
     except BrokenPipeError:

@@ -19,7 +19,7 @@ from trio_chat import config
 from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.clean import clean
 from trio_chat.config import CERTIFICATE_FILE, HISTORY_FILE, HOST, PROGRAM, Data, Flag
-from trio_chat.ending import write_out
+from trio_chat.ending import printing, write_out
 from trio_chat.errors import SetupError
 from trio_chat.names import parse_name
 
@@ -206,7 +206,8 @@ async def doctor(
         advice = f"; {finding.advice}" if finding.advice else ""
         line.erase()
         text = f"{finding.level.value:8} {finding.matter:11} {finding.text}{advice}"
-        print(clean(text), flush=True)
+        with printing():
+            print(clean(text), flush=True)
         line.show("looking on ...")
 
     await examine(file, files, host, port, show)

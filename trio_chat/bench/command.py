@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.bench.plan import LEAST_BYTES, SENDERS, Plan
 from trio_chat.config import LOCAL, PROGRAM, ServerAddress
+from trio_chat.ending import INTERRUPTED, printing
 from trio_chat.errors import SetupError
 from trio_chat.upkeep import status_line
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 FAULTY = 1
 """Exit status: something did not arrive exactly once, in order."""
+
+LONGEST = 86_400.0
+"""Seconds of a run, at most: a day."""
 
 BAR_CELLS = 30
 """The length of the progress bar."""
@@ -63,7 +67,7 @@ async def bench(
     rate: Annotated[
         float, Parameter(validator=Number(gte=0), show_default="0, as fast as it goes")
     ] = 0.0,
-    duration: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
+    duration: Annotated[float, Parameter(validator=Number(gt=0, lte=LONGEST))] = 10.0,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -71,8 +75,9 @@ async def bench(
 
     Members join and speak; each checks that it is sent every event of its room
     exactly once and in order, and that each message is acked once. If so the
-    exit status is 0. Ctrl-C ends it early, with what was measured so far. What
-    was said stays in the server's history, in rooms called bench-...
+    exit status is 0. Ctrl-C ends it early, with what was measured so far and
+    exit status 130. What was said stays in the server's history, in rooms
+    called bench-...
 
     Parameters
     ----------
@@ -116,8 +121,11 @@ async def bench(
         )
         report = await until_interrupted(load)
     lines = [json_format.dumps(report.as_json(), indent=2)] if json else report.as_lines()
-    print(*lines, sep="\n")
-    return 0 if report.fault is None else FAULTY
+    with printing():
+        print(*lines, sep="\n", flush=True)
+    if report.fault is not None:
+        return FAULTY
+    return INTERRUPTED if report.is_cut else 0
 
 
 async def until_interrupted(load: "Load") -> "Report":

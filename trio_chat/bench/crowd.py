@@ -108,8 +108,10 @@ class Crowd:
         await self._until(self.plan.members, "members are in")
         self.joins = (self.plan.members - 1) / (time.perf_counter() - began)
         full = self.usage()
-        if empty is not None and full is not None and self.plan.members > 1:
-            self.memory_each = (full.memory - empty.memory) / (self.plan.members - 1)
+        # One that has had as many before has the memory still, and grows little or not.
+        grown = full.memory - empty.memory if empty is not None and full is not None else 0
+        if grown > 0 and self.plan.members > 1:
+            self.memory_each = grown / (self.plan.members - 1)
 
     def usage(self) -> Usage | None:
         """What the server has used so far, if that is known."""

@@ -49,6 +49,7 @@ class Load:
     _turn: int = field(default=0, init=False)  # who speaks next
     _began: float = field(default=0.0, init=False)
     _is_warm: bool = field(default=False, init=False)
+    _is_cut: bool = field(default=False, init=False)
     _first: Sample | None = field(default=None, init=False)
     _last: Sample | None = field(default=None, init=False)
 
@@ -63,6 +64,7 @@ class Load:
 
     def stop(self) -> None:
         """End the load before its time."""
+        self._is_cut = True
         self._talking.cancel(reason="stopped")
 
     async def run(self) -> Report:
@@ -208,6 +210,7 @@ class Load:
             self._cost(first.usage, last.usage),
             self.dialect.pace,
             fault,
+            self._is_cut,
         )
 
     def _cost(self, first: Usage | None, last: Usage | None) -> Cost | None:

@@ -32,7 +32,7 @@ class Report:
     `latency`: the parts of the deliveries, such as 0.99, and what they took at most.
     `joins`: members a second who came in. `own_cpu`: seconds of the load tester. `pace`: says
     a second, if that is what the server slows each connection down to. `fault`: what the
-    server did wrong.
+    server did wrong. `is_cut`: it was ended before its time.
     """
 
     plan: Plan
@@ -46,6 +46,7 @@ class Report:
     cost: Cost | None
     pace: float = 0
     fault: Fault | None = None
+    is_cut: bool = False
 
     @property
     def is_limit(self) -> bool:
@@ -78,6 +79,7 @@ class Report:
             "own_cpu_share": _per(self.own_cpu, self.seconds),
             "is_limit": self.is_limit,
             "slowed_down_to": self.pace or None,
+            "interrupted": self.is_cut,
             "fault": self.fault and str(self.fault),
         }
 
@@ -102,7 +104,7 @@ class Report:
         each = "unknown" if not self.delivered else f"{cost.cpu / self.delivered * 1e6:.2f} µs"
         yield f"CPU         {each} for a delivery, {cost.cpu / self.seconds:.0%} of a core"
         connection = (
-            f", {cost.memory_each / 1024:.1f} KiB for a connection"
+            f", grown by {cost.memory_each / 1024:.1f} KiB for a connection"
             if cost.memory_each is not None
             else ""
         )
