@@ -8,6 +8,9 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from tests.conftest import VIRTUAL_SECONDS, Dial, Peer, dialler
 from trio_chat import errors, session
 from trio_chat.client.link import Link
+from trio_chat.gate import Turnstile
+from trio_chat.history.memory import MemoryHistory
+from trio_chat.hub import Hub
 from trio_chat.messages import (
     Ack,
     Error,
@@ -28,7 +31,10 @@ from trio_chat.messages import (
     Welcome,
     Who,
 )
-from trio_chat.session import Settings
+from trio_chat.outbox import Outbox
+from trio_chat.reception import Reception
+from trio_chat.sequencer import Sequencer
+from trio_chat.session import Arrival, Session, Settings
 from trio_chat.testing import RunningServer, running_server
 
 
@@ -515,3 +521,23 @@ async def test_joins_and_leaves_are_paced_like_says(virtual_time: None) -> None:
             await peer.tell(Join(f"room{number}"), Leave(f"room{number}"))
         await peer.hear_all(100)
         assert trio.current_time() == pytest.approx(5)
+
+
+async def test_what_is_told_to_a_connection_that_broke_wants_no_writer() -> None:
+    """There is no nursery for one any more; and it is not the fault of who has told it."""
+
+    async def broken() -> None:
+        raise trio.BrokenResourceError
+
+    near, _ = memory_stream_pair()
+    near.receive_stream.receive_some_hook = broken
+    hub = Hub(MemoryHistory())
+    sequencer = Sequencer(hub, hub.history)
+    outbox = Outbox(lambda _: 0)  # the kernel takes nothing, so that a writer would have to
+    reception = Reception(hub, sequencer)
+    session = Session(
+        near, outbox, hub, sequencer, reception, Turnstile(), Settings(), Arrival()
+    )
+    await session.run()
+    assert outbox.put(b"late")
+    assert not outbox.queued_bytes
