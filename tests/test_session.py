@@ -527,6 +527,7 @@ async def test_what_is_told_to_a_connection_that_broke_wants_no_writer() -> None
     """There is no nursery for one any more; and it is not the fault of who has told it."""
 
     async def broken() -> None:
+        await trio.lowlevel.checkpoint()
         raise trio.BrokenResourceError
 
     near, _ = memory_stream_pair()
