@@ -46,7 +46,7 @@ def short_proof(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Use the page in a real Chromium, which has to be installed (a minute)."""
+    """Use the page in a real Chromium, which has to be installed (two minutes)."""
     session.install("-e.", *group("tests"))
     session.run("pytest", BROWSER, *session.posargs, env={"BROWSER": "chromium"})
 
@@ -141,7 +141,7 @@ def micro(session: nox.Session) -> None:
 
 @nox.session
 def frames(session: nox.Session) -> None:
-    """Compare what a delivery costs over a WebSocket and over the line door (a minute)."""
+    """Compare what a delivery costs over a WebSocket and over the line door (two minutes)."""
     session.install("-e.")
     session.run("python", "-m", "benchmarks.frames")
 

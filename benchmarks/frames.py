@@ -1,9 +1,11 @@
 """`python -m benchmarks.frames`: what a delivery over a WebSocket costs, beside a line.
 
-A hundred members, of whom one speaks, all over lines or all over frames, in turn, against a
-server each time new. The load tester compares what members are sent as lines; so this
-one only counts: the members of a run have to be sent equally many bytes, and every say has
-to be acked.
+A hundred members, of whom one speaks, all over lines or all over frames. Two servers are up
+at once, one for each, and are talked to in turn, a second at a time: so each ratio is of two
+figures that were taken side by side, and the median of many does not depend on what else the
+machine does. Servers are started several times, too, for each process lies differently in
+memory. The load tester compares what members are sent as lines; so this one only counts: the
+members of a crowd have to be sent equally many bytes, and every say has to be acked.
 """
 
 import selectors
@@ -11,7 +13,9 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from attrs import define, field
@@ -23,11 +27,12 @@ from trio_chat.bench.process import LocalProcess
 
 MEMBERS = 100
 
-SECONDS = 3.0
-"""How long each run is."""
+SECONDS = 1.0
+"""How long a crowd talks before it is the other's turn."""
 
-RUNS = 3
-"""Runs of each kind; the median counts."""
+STARTS, ROUNDS = 5, 4
+"""How often the servers are started, and how often each is talked to then. All of one start
+has to be over before a server pings those that are silent, after 15 s."""
 
 IN_FLIGHT = (64, 1)
 
@@ -146,40 +151,64 @@ def line(message: bytes) -> bytes:
     return message + b"\n"
 
 
-KINDS: Sequence[tuple[str, bytes, Wrap]] = [("lines", b"", line), ("frames", UPGRADE, frame)]
+KINDS: Sequence[tuple[bytes, Wrap]] = [(b"", line), (UPGRADE, frame)]
 
 
-def measure(greeting: bytes, wrap: Wrap, in_flight: int) -> float:
-    """The server's CPU for one delivery, in µs."""
+@contextmanager
+def talking(greeting: bytes, wrap: Wrap, in_flight: int) -> Iterator[Callable[[], float]]:
+    """A server of its own, and a crowd that is in: has it talk, and returns the server's CPU
+    for one delivery, in µs."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
         folder, port = Path(name), free_port()
         command = serve("--no-history")(port, folder)
-        with started(command, port, folder / "output") as pid, on_core(-1):
-            crowd = Crowd(port, wrap)
+        with started(command, port, folder / "output") as pid:
+            crowd, process = Crowd(port, wrap), LocalProcess(pid)
             crowd.enter(greeting)
             crowd.talk(0.5, in_flight)
-            process, said = LocalProcess(pid), crowd.said
-            before = process.usage().cpu
-            crowd.talk(SECONDS, in_flight)
-            cost = process.usage().cpu - before
+
+            def talk() -> float:
+                said, before = crowd.said, process.usage().cpu
+                crowd.talk(SECONDS, in_flight)
+                cost = process.usage().cpu - before
+                return cost / ((crowd.said - said) * MEMBERS) * 1e6
+
+            yield talk
             crowd.check()
             crowd.close()
-    return cost / ((crowd.said - said) * MEMBERS) * 1e6
+
+
+def compare(in_flight: int) -> Iterator[tuple[float, float]]:
+    """What a line cost and a frame, side by side, once a round."""
+    with ExitStack() as stack:
+        line, frame = (
+            stack.enter_context(talking(greeting, wrap, in_flight)) for greeting, wrap in KINDS
+        )
+        stack.enter_context(on_core(-1))
+        for number in range(ROUNDS):
+            if number % 2:  # neither is always the second
+                cost = frame()
+                yield line(), cost
+            else:
+                yield line(), frame()
+
+
+def summary(costs: Sequence[tuple[float, float]]) -> str:
+    """The medians, and how far apart the middle half of the ratios is."""
+    ratios = [frame / line for line, frame in costs]
+    line, frame = (statistics.median(kind) for kind in zip(*costs, strict=True))
+    low, ratio, high = statistics.quantiles(ratios, n=4)
+    verdict = "met" if ratio <= GOAL else "missed"
+    return (
+        f"a line {line:.2f} µs, a frame {frame:.2f} µs, ratio {ratio:.2f}"
+        f" (half of {len(ratios)}: {low:.2f} to {high:.2f}), {verdict}: at most {GOAL}"
+    )
 
 
 def main() -> None:
     """Compare, and print the figures."""
     for in_flight in IN_FLIGHT:
-        costs: dict[str, list[float]] = {kind: [] for kind, _, _ in KINDS}
-        for _ in range(RUNS):
-            for kind, greeting, wrap in KINDS:
-                costs[kind].append(measure(greeting, wrap, in_flight))
-        lines, frames = (statistics.median(costs[kind]) for kind, _, _ in KINDS)
-        print(
-            f"{MEMBERS} members, {in_flight} in flight: a line {lines:.2f} µs, a frame"
-            f" {frames:.2f} µs, ratio {frames / lines:.2f} (at most {GOAL})",
-            flush=True,
-        )
+        costs = list(chain.from_iterable(compare(in_flight) for _ in range(STARTS)))
+        print(f"{MEMBERS} members, {in_flight} in flight: {summary(costs)}", flush=True)
 
 
 if __name__ == "__main__":
