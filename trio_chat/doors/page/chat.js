@@ -117,10 +117,12 @@ function tokenOf(typed) {
 const PING_EVERY = 15;
 const SILENCE = 45; // seconds without a word after which the server counts as lost
 const BACKOFF = [0.3, 10]; // seconds before the first and before later attempts
+const TAKEN_OVER = 4000; // what a connection is closed with to which one should not come back
+const PUT_OUT = 4001;
 
 class Link {
   constructor(events) {
-    this.events = events; // opened(), heard(message), closed()
+    this.events = events; // opened(), heard(message), closed(code)
     this.socket = null;
     this.isWanted = false;
     this.retryAt = 0;
@@ -141,7 +143,7 @@ class Link {
     this.heardAt = this.saidAt = now();
     socket.onopen = () => this.events.opened();
     socket.onmessage = message => this.#hear(socket, message.data);
-    socket.onclose = () => this.#end(socket);
+    socket.onclose = ({ code }) => this.#end(socket, code);
   }
 
   get isOpen() {
@@ -191,14 +193,14 @@ class Link {
     this.events.heard(JSON.parse(data));
   }
 
-  #end(socket) {
+  #end(socket, code) {
     if (socket !== this.socket) return;
     this.socket = null;
     const [first, most] = BACKOFF;
     const pause = Math.min(most, first * 2 ** this.attempts) * (0.5 + Math.random());
     this.retryAt = Math.max(this.retryAt, now() + pause); // the server may have named a later time
     this.attempts += 1;
-    this.events.closed();
+    this.events.closed(code);
   }
 }
 
@@ -415,6 +417,7 @@ const PROGRAM = `the page, ${nameIn(navigator.userAgent, BROWSERS)} on ${nameIn(
 
 const PASSING = new Set(["storage_failed", "storage_full", "busy", "try_later"]); // worth another try
 const AGAIN_AFTER = 5; // seconds, where the server names none
+const LAST_WORDS = new Set(["put_out", "taken_over", "banned"]); // after which nobody comes back by itself
 
 class Chat {
   me = null;
@@ -432,6 +435,7 @@ class Chat {
   #early = new Set(); // the rooms in which something was said before one was in
   #later = null; // the timer for all that is pending
   #count = 0;
+  #isLeaving = false;
 
   enter(identity) {
     this.identity = identity;
@@ -441,12 +445,14 @@ class Chat {
 
   // Nothing of this person is left in this browser, nor may it come in without the password.
   async leave() {
+    this.#isLeaving = true; // whose device is revoked is put out, and need not be told
     if (this.hasAccount) await this.#revokeThis().catch(() => null);
     else this.#leaveRooms();
     for (const what of ["pending", "drafts", "rooms", "open"]) kept.drop(`${what}:${this.me}`);
     for (const what of ["me", "name", "words", "notify"]) kept.drop(what);
     this.words = [];
     this.end();
+    this.#isLeaving = false;
   }
 
   #leaveRooms() {
@@ -490,10 +496,13 @@ class Chat {
     if (call && call(message)) this.#calls.delete(message.id);
   }
 
-  closed() {
+  closed(code) {
     this.isConnected = false;
     for (const call of this.#calls.values()) call(null);
     this.#calls.clear();
+    // Its last word may have been lost behind what was on its way.
+    if (this.me && code === TAKEN_OVER) this.giveWay();
+    else if (this.me && code === PUT_OUT) this.#letGo("You were put out.");
     show.state();
     show.pending();
   }
@@ -634,7 +643,8 @@ class Chat {
   }
 
   on_error(error) {
-    if (error.id === "hello" || (!this.isConnected && !error.id)) this.#turnedAway(error);
+    const isOfLink = !error.id && (!this.isConnected || LAST_WORDS.has(error.code));
+    if (error.id === "hello" || isOfLink) this.#turnedAway(error);
     const saying = this.pending.find(one => one.id === error.id);
     if (!saying) return;
     const room = this.rooms.get(saying.room);
@@ -661,8 +671,24 @@ class Chat {
       this.trouble = `${oneLine(error.text)}. Trying again …`;
       return;
     }
+    const text = oneLine(error.text);
+    if (error.code === "taken_over") this.giveWay();
+    else if (error.code === "put_out") this.#letGo(`You were put out: ${text}.`);
+    else this.#letGo(text, ["password_needed", "wrong_password"].includes(error.code));
+  }
+
+  // One was in, or is not let in.
+  #letGo(why, needsPassword = false) {
+    if (this.#isLeaving) return;
+    const isOwn = this.hasAccount;
     this.end();
-    show.door(oneLine(error.text), ["password_needed", "wrong_password"].includes(error.code));
+    show.door(why, needsPassword || isOwn);
+  }
+
+  // Somebody else goes on, with the same token.
+  giveWay() {
+    this.link.close();
+    show.asleep();
   }
 
   on_goodbye(goodbye) {
@@ -831,9 +857,7 @@ class Tabs {
 
   constructor() {
     this.#channel?.addEventListener("message", ({ data }) => {
-      if (data.here !== chat.me || !chat.me) return;
-      chat.link.close();
-      show.asleep();
+      if (data.here === chat.me && chat.me) chat.giveWay();
     });
   }
 

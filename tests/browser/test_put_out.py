@@ -1,0 +1,103 @@
+"""Who may not stay, and is told why on the page; in a real Chromium."""
+
+from tests.browser.stage import Page, Stage, needs_browser
+from tests.conftest import dialler
+from trio_chat.charter import Identity
+from trio_chat.history import Account, DeviceId, Keep, Registered, Token
+from trio_chat.history.memory import MemoryHistory
+from trio_chat.messages import Banish, Hello
+from trio_chat.names import Name, skeleton
+from trio_chat.testing import running_server
+from trio_chat.tokens import hash_token
+
+pytestmark = needs_browser
+
+REAL_SECONDS = 100
+
+
+async def test_who_is_put_out_is_told_why(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,), stage.browser.tab() as tab:
+        other = Page(tab)
+        await alice.say("/register")
+        await alice.set_password(PASSWORD)
+        await alice.tab.until("chat.hasAccount && !$('account').open")
+        await other.come_to(stage.address, "alice")
+        await other.log_in(PASSWORD)
+        await other.is_in()
+        await alice.say("/devices")
+        await alice.tab.until("document.querySelectorAll('#device-list li').length === 2")
+        await alice.tab.click("#device-list button")
+        why = "You were put out: revoked by another device."
+        await tab.until(f"$('refused').innerText === '{why}'")
+        await alice.run("$('account').close()")
+        await other.log_in(PASSWORD)
+        await other.is_in()
+        await alice.say("/password")
+        await alice.fill("#own [name=old]", PASSWORD)
+        await alice.set_password(f"another {PASSWORD}")
+        why = "You were put out: the password was changed by another device."
+        await tab.until(f"$('refused').innerText === '{why}'")
+        assert await tab.run("document.activeElement.name") == "password"
+
+
+async def test_who_has_logged_out_is_told_nothing(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("/register")
+        await alice.set_password(PASSWORD)
+        await alice.tab.until("chat.hasAccount && !$('account').open")
+        await alice.tab.click("#settings-open")
+        await alice.tab.click("#sign-out")
+        await alice.tab.click("#toast button")
+        await alice.tab.until("!$('door').hidden")
+        assert await alice.shown("#refused") == ""
+        assert await alice.run("Object.keys(localStorage)") == ["trio_chat:theme"]
+
+
+async def test_where_the_same_token_came_elsewhere_the_page_gives_way(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run(COME_AGAIN)
+        await alice.tab.until("$('asleep').open && chat.link.socket === null")
+        await alice.run("chat.link.tick()")
+        assert await alice.run("chat.link.socket") is None, "it comes back by itself"
+        await alice.tab.click("#asleep button")
+        await alice.is_in()
+        await alice.say("here again")
+        await alice.sees("here again")
+
+
+async def test_a_last_word_that_was_lost_is_in_the_close_code(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run("(chat.on_error = () => {}, 0)")
+        await alice.run(COME_AGAIN)
+        await alice.tab.until("$('asleep').open && chat.link.socket === null")
+        await alice.run("($('asleep').close(), 0)")
+        await alice.tab.until("chat.isConnected")
+        await alice.run("chat.closed(4001)")
+        assert await alice.shown("#refused") == "You were put out."
+
+
+async def test_who_is_banished_is_told_why(stage: Stage) -> None:
+    async with running_server(history=await with_operator()) as server:
+        address = f"http://{server.host}:{server.port}/"
+        async with Stage(stage.browser, server, address).page("eve") as (eve,):
+            operator = await dialler(server)()
+            await operator.tell(Hello("op", token=TOKEN), Banish("eve", reason="spam"))
+            await eve.tab.until("$('refused').innerText.endsWith('spam')")
+            assert await eve.run("!$('door').hidden && $('password-field').hidden")
+
+
+async def with_operator() -> MemoryHistory:
+    history = MemoryHistory()
+    op = Account(Identity(1), Name("op"), skeleton(Name("op")), "hash", is_operator=True)
+    keep = Keep(DeviceId(1), Identity(1), Name("op"), Token(hash_token(TOKEN)))
+    await history.append([], [Registered(op), keep])
+    return history
+
+
+PASSWORD, TOKEN = "correct horse", "ops-token"
+
+COME_AGAIN = """(() => {
+  const other = new WebSocket(`ws://${location.host}/ws`);
+  const { name, token } = kept.get("me");
+  other.onopen = () => other.send(JSON.stringify({ type: "hello", name, token }));
+})()"""
