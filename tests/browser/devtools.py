@@ -145,9 +145,11 @@ class Tab:
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    async def click(self, selector: str) -> None:
+    async def click(self, selector: str, button: str = "left") -> None:
         """Click at the middle of the first element, as a mouse does."""
-        await self._mouse(selector, "mouseMoved", "mousePressed", "mouseReleased")
+        await self._mouse(
+            selector, "mouseMoved", "mousePressed", "mouseReleased", button=button
+        )
 
     async def tap(self, selector: str) -> None:
         """Touch the middle of the first element, as a finger does."""
@@ -161,11 +163,11 @@ class Tab:
         """Move the mouse to the middle of the first element."""
         await self._mouse(selector, "mouseMoved")
 
-    async def _mouse(self, selector: str, *kinds: str) -> None:
+    async def _mouse(self, selector: str, *kinds: str, button: str = "left") -> None:
         x, y = await self.run(f"({MIDDLE})(document.querySelector({json.dumps(selector)}))")
         for kind in kinds:
             await self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1
             )
 
     async def roles(self) -> set[tuple[str, str]]:

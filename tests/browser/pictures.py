@@ -64,7 +64,7 @@ async def photograph(folder: Path, browser: str) -> None:
         await tab.resize(*WIDE, scale=1.5)
         await talk(stage, people, alice)
         await tab.run("show.beside('members')")
-        await tab.until("document.querySelectorAll('#members button').length === 4")
+        await tab.until("document.querySelectorAll('#members [data-person]').length === 4")
         await tab.photograph(folder / "page-light.png")
         await tab.prefer("dark")
         await tab.run("show.beside('search')")

@@ -1125,7 +1125,7 @@ NOTHING_BUT_OURS = """
  "heard", "found"].flatMap(place => [...document.getElementById(place).querySelectorAll(`
    script, iframe, object, embed, img, video, audio, style, link, meta, base, form, math,
    details, marquee, svg, a
-`)]).filter(one => !one.closest("#actions")).map(one => one.outerHTML)
+`)]).filter(one => !one.closest("#actions, .more, .quiet")).map(one => one.outerHTML)
 """
 
 

@@ -63,6 +63,7 @@ STATES = [
     "finder.open('')",
     "settings.open(true)",
     "account.open()",
+    "$('room-menu').click()",
     "show.asleep()",
     "show.door('a refusal', true)",
 ]
@@ -102,7 +103,9 @@ async def test_what_lies_over_the_room_on_a_phone_goes_when_it_is_done(stage: St
         await alice.tab.until("$('beside').hidden")
         await alice.tab.until("document.activeElement.matches('.message')")
         await alice.tab.click("#members-open")
-        await alice.tab.until("document.querySelectorAll('#members button').length === 2")
+        await alice.tab.until(
+            "document.querySelectorAll('#members [data-person]').length === 2"
+        )
         await alice.tab.click("#members [data-person=bob]")
         await alice.tab.until("$('beside').hidden && chat.open.name === '@bob'")
 

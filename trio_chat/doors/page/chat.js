@@ -7,10 +7,11 @@
 //   kept     what the browser remembers from one visit to the next
 //   Link     one connection after the other, over a WebSocket
 //   Room     what is known of a room; knows nothing of the page
+//   Attention what calls, and what is not to be heard
 //   Chat     the conversation: requests, resume, what is pending
 //   Tabs     of which one talks
 //   Show     the page
-//   Composer, Finder, Settings, Account, Hands: what a person does to it
+//   Composer, Finder, Menu, Settings, Account, Hands: what a person does to it
 
 // ---------------------------------------------------------------- texts
 
@@ -242,6 +243,11 @@ class Room {
     return this.isPrivate ? this.other ?? this.name.slice(1) : this.name;
   }
 
+  // As one types it.
+  get address() {
+    return this.isPrivate ? `@${this.title}` : this.name;
+  }
+
   // The newest events, in the order in which they come. Returns what is to be shown anew.
   take(event) {
     if (event.seq <= this.last) return [];
@@ -410,6 +416,53 @@ function partner(name, me) {
   return two.length === 2 ? two.find(one => one !== me) ?? two[0] : null;
 }
 
+// ---------------------------------------------------------------- attention
+
+// What one person wants to be called for, and what not, as in client/attention.py. It is kept
+// in this browser, for this name.
+class Attention {
+  constructor(me) {
+    const { words = [], ignored = [], muted = [] } = kept.get(`attention:${me}`, {});
+    this.me = me;
+    this.words = words; // that call, besides one's name
+    this.ignored = new Set(ignored); // people of whom nothing is shown
+    this.muted = new Set(muted); // rooms that call for nothing, by their addresses
+  }
+
+  // Returns whether it is on the list now.
+  toggle(list, name) {
+    const isOn = !this[list].delete(name);
+    if (isOn) this[list].add(name);
+    this.keep();
+    return isOn;
+  }
+
+  keep() {
+    const { me, words, ignored, muted } = this;
+    kept.set(`attention:${me}`, { words, ignored: [...ignored], muted: [...muted] });
+  }
+
+  // Is it not to be shown at all?
+  hides({ kind, by, moves }) {
+    return kind === "moves" ? moves.every(move => this.ignored.has(move.by)) : this.ignored.has(by);
+  }
+
+  isMuted(room) {
+    return this.muted.has(room.address) || (room.isPrivate && this.ignored.has(room.other));
+  }
+
+  // Is there something to read that one has not read?
+  isNews(room, item) {
+    return item.kind === "say" && item.seq > room.read && item.by !== this.me && !item.isGone && !this.hides(item);
+  }
+
+  // Is it for oneself in particular?
+  isCall(room, { by, text, replyTo }) {
+    if (by === this.me) return false;
+    return room.isPrivate || isIn(text, [this.me, ...this.words]) || room.says.get(replyTo)?.by === this.me;
+  }
+}
+
 // ---------------------------------------------------------------- the conversation
 
 // By this one knows one's devices from each other.
@@ -429,7 +482,7 @@ class Chat {
   pending = []; // what was said and is not acked: id, room, text, reply_to, why it is refused or delayed
   isConnected = false;
   trouble = ""; // why the server lets nobody in just now
-  words = kept.get("words", []); // that call, besides one's name
+  attention = new Attention("");
   link = new Link(this);
   #calls = new Map(); // id → what is done with the answers
   #early = new Set(); // the rooms in which something was said before one was in
@@ -448,9 +501,8 @@ class Chat {
     this.#isLeaving = true; // whose device is revoked is put out, and need not be told
     if (this.hasAccount) await this.#revokeThis().catch(() => null);
     else this.#leaveRooms();
-    for (const what of ["pending", "drafts", "rooms", "open"]) kept.drop(`${what}:${this.me}`);
-    for (const what of ["me", "name", "words", "notify"]) kept.drop(what);
-    this.words = [];
+    for (const what of ["pending", "drafts", "rooms", "open", "attention"]) kept.drop(`${what}:${this.me}`);
+    for (const what of ["me", "name", "notify"]) kept.drop(what);
     this.end();
     this.#isLeaving = false;
   }
@@ -480,6 +532,7 @@ class Chat {
     this.#calls.clear();
     this.pending = [];
     this.open = this.me = this.identity = null;
+    this.attention = new Attention("");
   }
 
   // ------------------------------------------------ the link
@@ -543,6 +596,7 @@ class Chat {
     this.identity = { name, token, epoch, room: this.identity.room, isOwn: this.hasAccount };
     kept.set("me", this.identity);
     this.pending = kept.get(`pending:${this.me}`, []);
+    this.attention = new Attention(this.me);
     tabs.tell();
     if (isNewHistory) for (const room of this.rooms.values()) room.forget();
     this.#resume(welcome.rooms ?? []);
@@ -575,7 +629,8 @@ class Chat {
     const changed = room.take(event);
     if (isOwn && event.message.id) this.settle(event.message.id);
     if (isPutOut(event.message, this.me) && event.seq > room.inSince) this.#putOut(room);
-    if (changed.some(item => item.seq === event.seq && item.kind === "say") && !isOwn) this.#notice(room, event);
+    if (event.message.type === "delete") this.#recount(room);
+    for (const item of changed) if (item.seq === event.seq) this.#notice(room, item);
     show.happened(room, changed, event);
     if (room.items.length > MOST && (room !== this.open || show.isAtEnd)) show.trim(room);
   }
@@ -586,16 +641,26 @@ class Chat {
     show.toast(`You were put out of ${room.title}.`, "Enter again", () => enterRoom(room.name));
   }
 
-  #notice(room, event) {
-    if (event.seq <= room.read) return;
-    const isCalling = room.isPrivate || this.isCalledBy(event.message.text);
+  #notice(room, item) {
+    if (!this.attention.isNews(room, item)) return;
+    const isCall = this.attention.isCall(room, item);
     room.unread += 1;
-    if (isCalling) room.calls += 1;
-    show.attention(room, event, isCalling);
+    if (isCall) room.calls += 1;
+    show.attention(room, item, isCall && !this.attention.isMuted(room));
   }
 
-  isCalledBy(text) {
-    return isIn(text, [this.me, ...this.words]);
+  #recount(room) {
+    const news = room.items.filter(item => this.attention.isNews(room, item));
+    room.unread = news.length;
+    room.calls = news.filter(item => this.attention.isCall(room, item)).length;
+  }
+
+  // Somebody is ignored from now on, or a room muted; or not any more. Returns which.
+  toggle(list, name) {
+    const isOn = this.attention.toggle(list, name);
+    for (const room of this.rooms.values()) this.#recount(room);
+    show.afresh();
+    return isOn;
   }
 
   on_gap(gap) {
@@ -630,7 +695,7 @@ class Chat {
       if (!room.isIn) this.join(room.name, true);
     } else {
       if (!room.isWanted) this.rooms.delete(room.name);
-      show.invited(called);
+      if (!this.attention.hides(called)) show.invited(called);
     }
   }
 
@@ -638,7 +703,7 @@ class Chat {
     const room = this.rooms.get(marked.room);
     if (!room || marked.seq < room.read) return;
     room.read = marked.seq;
-    if (room.read >= room.last) room.unread = room.calls = 0;
+    this.#recount(room);
     show.lists();
   }
 
@@ -883,13 +948,21 @@ function make(tag, kind = "", text = null) {
 }
 
 function nameOf(name) {
-  return make("bdi", `by ${colourOf(name)}`, clean(name));
+  const shown = make("bdi", `by ${colourOf(name)}`, clean(name));
+  shown.dataset.name = name;
+  return shown;
 }
 
 function faceOf(name, kind = "face") {
   const face = make("span", `${kind} ${colourOf(name)}`, [...name][0] ?? "?");
   face.setAttribute("aria-hidden", "true");
   return face;
+}
+
+function icon(name) {
+  const drawing = $("t-icon").content.firstElementChild.cloneNode(true);
+  drawing.firstElementChild.setAttribute("href", `#i-${name}`);
+  return drawing;
 }
 
 // A room or a person, in a list of them.
@@ -953,7 +1026,7 @@ function linkTo(found) {
 
 // My name stands out in what others say.
 function plain(text) {
-  const words = [chat.me, ...chat.words].filter(Boolean);
+  const words = [chat.me, ...chat.attention.words].filter(Boolean);
   if (!words.length || !isIn(text, words)) return [text];
   const parts = text.split(new RegExp(`(${words.map(wordPattern).join("|")})`, "iu"));
   return parts.map((part, at) => at % 2 ? make("span", "mark", part) : part);
@@ -962,7 +1035,7 @@ function plain(text) {
 // Where there may be something of what one person has seen or written.
 const SEEN = [
   "messages", "waiting", "rooms", "people", "members", "hits", "heard", "found", "device-list", "completions",
-  "about-text", "hint", "toast", "my-name", "whose", "account-title",
+  "about-text", "hint", "toast", "my-name", "whose", "account-title", "quieted", "menu-title", "menu-ways",
 ];
 
 const OFFLINE = "No connection. Go on writing: it is sent, once, when the connection is back.";
@@ -996,6 +1069,7 @@ class Show {
   // Nothing is left of what somebody has seen here.
   #wipe() {
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    $("menu").hidePopover();
     document.body.append($("actions"));
     for (const part of SEEN) $(part).replaceChildren();
     this.about(null);
@@ -1087,17 +1161,15 @@ class Show {
     const rooms = sorted(chat.rooms.values());
     fillList($("rooms"), rooms.filter(room => !room.isPrivate).map(room => this.#place(room)));
     fillList($("people"), rooms.filter(room => room.isPrivate).map(room => this.#place(room)));
-    const others = rooms.filter(room => room !== chat.open);
-    const calls = total(others, "calls");
+    const loud = rooms.filter(room => !chat.attention.isMuted(room));
+    const others = loud.filter(room => room !== chat.open);
     $("elsewhere").hidden = !total(others, "unread");
     $("elsewhere").textContent = countOf(total(others, "unread"));
-    $("elsewhere").classList.toggle("calls", calls > 0);
-    this.title();
+    $("elsewhere").classList.toggle("calls", total(others, "calls") > 0);
+    this.#title(total(loud, "calls"), total(loud, "unread"));
   }
 
-  title() {
-    const calls = total(chat.rooms.values(), "calls");
-    const unread = total(chat.rooms.values(), "unread");
+  #title(calls, unread) {
     const mark = calls ? `(${calls}) ` : unread ? "• " : "";
     document.title = chat.open ? `${mark}${clean(chat.open.title)} · trio_chat` : `${mark}trio_chat`;
   }
@@ -1105,10 +1177,12 @@ class Show {
   #place(room) {
     const line = this.#places.get(room) ?? this.#makePlace(room);
     const button = line.firstElementChild;
+    const isMuted = chat.attention.isMuted(room);
     button.ariaCurrent = room === chat.open ? "page" : null;
-    button.classList.toggle("unread", room.unread > 0);
+    button.classList.toggle("unread", room.unread > 0 && !isMuted);
+    button.querySelector(".quiet").hidden = !isMuted;
     const badge = button.lastElementChild;
-    badge.hidden = !room.unread;
+    badge.hidden = !room.unread || isMuted;
     badge.textContent = countOf(room.unread);
     badge.classList.toggle("calls", room.calls > 0);
     badge.ariaLabel = `${room.unread} unread${room.calls ? `, ${room.calls} for you` : ""}`;
@@ -1120,7 +1194,9 @@ class Show {
     const line = make("li");
     const button = make("button", "place");
     button.dataset.room = room.name;
-    button.append(...placeOf(room.title, room.isPrivate), make("span", "badge"));
+    const quiet = make("span", "quiet");
+    quiet.append(icon("quiet"), make("span", "unseen", "muted"));
+    button.append(...placeOf(room.title, room.isPrivate), quiet, make("span", "badge"));
     line.append(button);
     this.#places.set(room, line);
     return line;
@@ -1162,7 +1238,11 @@ class Show {
   // On a narrow screen, what is beside the room lies over it.
   uncover() {
     this.drawer(false);
-    if (!$("beside").hidden && getComputedStyle($("beside")).position === "fixed") this.beside(null);
+    if (this.#isCovered()) this.beside(null);
+  }
+
+  #isCovered() {
+    return !$("beside").hidden && getComputedStyle($("beside")).position === "fixed";
   }
 
   // The lists, where there is no room for them beside the room.
@@ -1187,7 +1267,7 @@ class Show {
     $("topic").textContent = !room ? "" : room.isPrivate ? "Only the two of you can read this." : oneLine(room.topic);
     $("topic").title = $("topic").textContent;
     $("count").textContent = room && !room.isPrivate ? room.members.size || "" : "";
-    $("leave").hidden = $("members-open").hidden = !room;
+    $("room-menu").hidden = $("members-open").hidden = !room;
     $("typed").disabled = $("send").disabled = !room;
     $("typed").placeholder = room ? `Write to ${room.isPrivate ? room.title : `#${room.title}`}` : "Enter a room first";
     for (const part of ["log", "messages"]) $(part).ariaLabel = room ? `Messages in ${clean(room.title)}` : "Messages";
@@ -1217,8 +1297,18 @@ class Show {
     if (event && ["join", "leave", "topic", "kick", "ban"].includes(event.message.type)) this.about(room);
     if (event) this.#announce(room, event);
     if (this.isAtEnd) this.toEnd();
-    else if (items.some(item => item.kind === "say" && item.seq === event?.seq)) this.#below();
+    else if (items.some(item => item.seq === event?.seq && chat.attention.isNews(room, item))) this.#below();
     hands.mark();
+  }
+
+  // Somebody is not to be seen any more, or is again.
+  afresh() {
+    const { scrollTop } = $("log");
+    this.#all();
+    if (this.isAtEnd) this.toEnd();
+    else $("log").scrollTop = scrollTop;
+    this.#members(chat.open);
+    this.lists();
   }
 
   trim(room) {
@@ -1239,20 +1329,30 @@ class Show {
   }
 
   #nodes(room, items, before) {
-    return items.flatMap((item, at) => this.#with(room, item, at ? items[at - 1] : before));
+    const nodes = [];
+    for (const item of items) {
+      nodes.push(...this.#with(room, item, before));
+      if (isShown(item)) before = item;
+    }
+    return nodes;
   }
 
   #with(room, item, before) {
+    const nodes = isShown(item) ? this.#above(room, item, before) : [];
+    item.isFirst = !before || before.kind !== "say" || before.by !== item.by || nodes.length > 0 ||
+      item.replyTo !== undefined || (Date.parse(item.at) - Date.parse(before.at)) / 1000 > TOGETHER;
+    item.node = this.#node(room, item);
+    return [...nodes, item.node];
+  }
+
+  #above(room, item, before) {
     const nodes = [];
     if (item.at && (!before?.at || !sameDay(before.at, item.at))) nodes.push(make("li", "day", dayName(item.at)));
     if (this.#isNew(room, item)) {
       this.#newLine = make("li", "new", "new");
       nodes.push(this.#newLine);
     }
-    item.isFirst = !before || before.kind !== "say" || before.by !== item.by || nodes.length > 0 ||
-      item.replyTo !== undefined || (Date.parse(item.at) - Date.parse(before.at)) / 1000 > TOGETHER;
-    item.node = this.#node(room, item);
-    return [...nodes, item.node];
+    return nodes;
   }
 
   #isNew(room, item) {
@@ -1263,7 +1363,8 @@ class Show {
   #append(item) {
     const room = chat.open;
     const at = room.items.lastIndexOf(item);
-    $("messages").append(...this.#with(room, item, room.items[at - 1] ?? null));
+    const before = room.items.findLast((one, place) => place < at && isShown(one)) ?? null;
+    $("messages").append(...this.#with(room, item, before));
   }
 
   #renew(item) {
@@ -1278,13 +1379,13 @@ class Show {
   // What came before all that is here, without a jump for who reads.
   older(items) {
     const log = $("log");
-    const after = items.length ? chat.open.items[items.length] : null;
+    const after = items.length ? chat.open.items.find((item, at) => at >= items.length && isShown(item)) : null;
     const anchor = after?.node ?? null;
     const top = anchor?.getBoundingClientRect().top;
     const nodes = this.#nodes(chat.open, items, null);
     $("messages").prepend(...nodes);
     if (anchor) {
-      this.#joinAt(items.at(-1), after);
+      this.#joinAt(items.findLast(isShown), after);
       log.scrollTop += anchor.getBoundingClientRect().top - top;
     } else if (items.length) {
       this.toEnd();
@@ -1294,18 +1395,19 @@ class Show {
 
   #joinAt(before, after) {
     const line = after.node.previousElementSibling;
-    if (line?.className === "day" && before.at && after.at && sameDay(before.at, after.at)) line.remove();
+    if (line?.className === "day" && before?.at && after.at && sameDay(before.at, after.at)) line.remove();
   }
 
   // ------------------------------------------------ one message
 
   #node(room, item) {
+    if (!isShown(item)) return Object.assign(make("li"), { hidden: true }); // it keeps the place
     if (item.kind !== "say") return this.#notice(item);
     const node = $("t-message").content.firstElementChild.cloneNode(true);
     node.dataset.seq = item.seq;
     node.classList.toggle("first", item.isFirst);
     node.classList.toggle("gone", Boolean(item.isGone));
-    node.classList.toggle("calls", item.by !== chat.me && !room.isPrivate && chat.isCalledBy(item.text));
+    node.classList.toggle("calls", !room.isPrivate && chat.attention.isCall(room, item));
     node.querySelector(".face").replaceWith(faceOf(item.by));
     node.querySelector(".head .by").replaceWith(nameOf(item.by));
     node.querySelector("time").replaceWith(timeOf(item.at));
@@ -1328,6 +1430,11 @@ class Show {
     if (item.replyTo === undefined) return;
     const said = room.says.get(item.replyTo);
     element.hidden = false;
+    if (said && !isShown(said)) {
+      element.disabled = true;
+      element.querySelector("span").textContent = "somebody whom you ignore";
+      return;
+    }
     element.dataset.jump = item.replyTo;
     if (said) element.querySelector(".by").replaceWith(nameOf(said.by));
     const text = said?.isGone ? "a deleted message" : oneLine(said?.text ?? "an earlier message");
@@ -1335,7 +1442,9 @@ class Show {
   }
 
   #signs(room, item, list) {
-    for (const [sign, names] of room.signsAt(item.seq)) {
+    for (const [sign, all] of room.signsAt(item.seq)) {
+      const names = all.filter(by => isShown({ by }));
+      if (!names.length) continue;
       const button = make("button", "", clean(sign));
       button.append(make("span", "", String(names.length)));
       button.dataset.sign = sign;
@@ -1351,7 +1460,7 @@ class Show {
 
   #notice(item) {
     const node = make("li", "notice");
-    if (item.kind === "moves") node.append(...movesText(item.moves));
+    if (item.kind === "moves") node.append(...movesText(item.moves.filter(isShown)));
     else if (item.kind === "gap") node.append(`Messages ${item.seq} to ${item.last} can't be had any more.`);
     else node.append(nameOf(item.by), " ", ...item.parts.map(part => part.name ? nameOf(part.name) : part));
     if (item.at) node.append(timeOf(item.at));
@@ -1360,7 +1469,7 @@ class Show {
 
   #announce(room, event) {
     const { type, text } = event.message;
-    if (type !== "say" || event.by === chat.me || event.seq <= room.read) return;
+    if (type !== "say" || event.by === chat.me || event.seq <= room.read || !isShown(event)) return;
     this.#readOut(`${clean(event.by)}: ${clean(text)}`);
   }
 
@@ -1473,9 +1582,10 @@ class Show {
   #members(room) {
     if ($("members").hidden) return;
     const names = room ? [...room.members].sort(([a], [b]) => a.localeCompare(b)) : [];
-    const held = document.activeElement.dataset.person;
+    const { person, about } = document.activeElement.dataset;
     $("members").replaceChildren(...names.map(([name, rank]) => this.#member(name, rank)));
-    [...$("members").querySelectorAll("button")].find(one => one.dataset.person === held)?.focus();
+    const isHeld = ({ dataset }) => dataset.person === person && dataset.about === about;
+    [...$("members").querySelectorAll("button")].find(isHeld)?.focus();
   }
 
   #member(name, rank) {
@@ -1485,13 +1595,25 @@ class Show {
     button.append(...placeOf(name, true));
     if (rank) button.append(make("span", "rank", rank));
     if (name === chat.me) button.append(make("span", "rank", "you"));
+    if (chat.attention.ignored.has(name)) button.append(make("span", "rank", "ignored"));
     const line = make("li");
     line.append(button);
+    if (name !== chat.me) line.append(this.#more(name));
     return line;
   }
 
+  #more(name) {
+    const button = make("button", "icon more");
+    button.dataset.about = name;
+    button.title = `More about ${clean(name)}`;
+    button.ariaLabel = button.title;
+    button.ariaHasPopup = "menu";
+    button.append(icon("more"));
+    return button;
+  }
+
   hits(hits, next, isMore) {
-    const nodes = hits.map(hit => this.#hit(hit));
+    const nodes = hits.filter(isShown).map(hit => this.#hit(hit));
     if (!isMore) $("hits").replaceChildren();
     $("hits").append(...nodes);
     if (!$("hits").children.length) $("hits").append(make("li", "whisper notice", "Nothing was found."));
@@ -1510,25 +1632,27 @@ class Show {
 
   // ------------------------------------------------ attention
 
-  attention(room, event, isCalling) {
+  attention(room, { by, text }, isCalling) {
     this.lists();
     const how = room.isPrivate ? "writes to you" : `calls you in ${clean(room.title)}`;
-    if (isCalling && room !== chat.open) this.#readOut(`${clean(event.by)} ${how}`);
+    if (isCalling && room !== chat.open) this.#readOut(`${clean(by)} ${how}`);
     const isSeen = document.visibilityState === "visible" && document.hasFocus();
-    if (isCalling && !isSeen && mayNotify()) this.#notify(room, event);
+    if (isCalling && !isSeen && mayNotify()) this.#notify(room, by, text);
   }
 
-  #notify(room, event) {
+  #notify(room, by, text) {
     const where = room.isPrivate ? "" : ` in ${room.title}`;
-    const body = oneLine(event.message.text).slice(0, 200);
+    const body = oneLine(text).slice(0, 200);
     try {
-      const note = new Notification(clean(event.by + where), { body, tag: room.name, icon: "/icon.svg" });
+      const note = new Notification(clean(by + where), { body, tag: room.name, icon: "/icon.svg" });
       note.onclick = () => { window.focus(); this.room(room); note.close(); };
     } catch {
       // A telephone wants a service worker for that.
     }
   }
 }
+
+const isShown = item => !chat.attention.hides(item);
 
 // What stands above all that is shown of a room.
 function beginningOf(room) {
@@ -1645,9 +1769,24 @@ function noTime(name, first = "") {
   return `${first.slice(0, 12)} is no time: write a number and s, m, h, d or w, as in 7d.`;
 }
 
+const notMe = (name = "") => fold(name) === chat.me ? "That is you." : "";
+
 function noAccess(access, key) {
   const isSo = access === "key" ? key : key === undefined && Object.hasOwn(ACCESS, access);
   return isSo ? "" : "It is public, or invitation, or key and the key.";
+}
+
+// Whom one does not want to hear any more, or which room; the second time one does, again.
+function ignore(name) {
+  const isOn = chat.toggle("ignored", fold(name));
+  const text = isOn ? `You see nothing of ${oneLine(name)} any more.` : `You see what ${oneLine(name)} says again.`;
+  show.toast(text, isOn ? "Undo" : "", () => ignore(name));
+}
+
+function mute(name) {
+  const isOn = chat.toggle("muted", fold(name));
+  const text = isOn ? `${oneLine(name)} is muted: it counts nothing, and calls for nothing.` : `${oneLine(name)} calls again.`;
+  show.toast(text, isOn ? "Undo" : "", () => mute(name));
 }
 
 const restrict = (access, key) => act({ type: "restrict", access, key });
@@ -1668,6 +1807,8 @@ const COMMANDS = {
   topic: ["TEXT", "say what this room is about; - takes it away", setTopic],
   search: ["WORDS", "find what was said", (...words) => { show.beside("search"); hands.search(words.join(" ")); }],
   who: ["", "who is here", () => show.beside("members")],
+  ignore: ["[NAME]", "don't show what somebody says; again: do", name => name ? ignore(name) : settings.open(), notMe],
+  mute: ["[ROOM]", "don't be called by a room; again: do", name => name ? mute(name) : settings.open()],
   invite: ["NAME", "let somebody into this room, and say so", name => act({ type: "invite", name })],
   kick: ["NAME [WHY]", "put somebody out of this room", kick],
   ban: ["NAME [7d] [WHY]", "put somebody out, and keep out", forAWhile("ban"), noTime],
@@ -1698,6 +1839,7 @@ const KEYS = [
   ["Shift+Tab, Up", "from the field to the messages"],
   ["Up, Down on a message", "the one before, or after"],
   ["R, E, +, Del on it", "reply, edit, react, delete"],
+  ["Menu key on a name", "what else there is: mute, ignore, leave"],
 ];
 
 const SIGNS = ["👍", "❤️", "😂", "🎉", "👀", "✅", "🙏", "😮", "😢", "🔥", "🚀", "🤔"];
@@ -1809,7 +1951,7 @@ class Composer {
     const [typed, ...words] = text.slice(1).split(/ +|(?<=^\S+)\s+/); // the lines of a text stay
     const name = typed.toLowerCase();
     const [takes = "", , run, whatIsWrong] = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : [];
-    if (takes.startsWith("NAME")) words[0] = words[0]?.replace(/^@/, "");
+    if (/^\[?NAME/.test(takes)) words[0] = words[0]?.replace(/^@/, "");
     if (["register", "password"].includes(name)) words.length = 0; // a password slips in there
     const trouble = !run ? `There is no command /${oneLine(typed)}; /help lists them, //… says a text with a slash.`
       : !this.#fitsUse(takes, words) ? `It is used like this: /${name} ${takes}`
@@ -2084,6 +2226,87 @@ class Finder {
   }
 }
 
+// ------------------------------------------------ what there is to do with a person or a room
+
+class Menu {
+  #ways = []; // what each line does
+
+  constructor() {
+    $("room-menu").onclick = () => this.#ofRoom(chat.open, $("room-menu"));
+    $("members").addEventListener("click", ({ target }) => {
+      const more = target.closest("[data-about]");
+      if (more) this.#ofPerson(more.dataset.about, more);
+    });
+    $("messages").addEventListener("click", ({ target }) => {
+      if (target.matches(".head .by")) this.#ofPerson(target.dataset.name, target);
+    });
+    for (const part of ["side", "members"]) $(part).addEventListener("contextmenu", asked => this.#offer(asked));
+    $("menu-ways").addEventListener("click", ({ target }) => this.#choose(target.closest("button")));
+    $("menu").addEventListener("keydown", press => this.#key(press));
+  }
+
+  // As by the right button of the mouse, a long touch, or the key for it.
+  #offer(asked) {
+    const line = asked.target.closest("[data-room], [data-person]");
+    if (!line || line.dataset.person === chat.me) return;
+    asked.preventDefault();
+    if (line.dataset.room) this.#ofRoom(chat.rooms.get(line.dataset.room), line);
+    else this.#ofPerson(line.dataset.person, line);
+  }
+
+  #ofPerson(name, beside) {
+    if (name === chat.me) return;
+    this.#open(clean(name), [
+      [`Write to ${clean(name)}`, () => show.room(chat.roomWith(name))],
+      this.#ignoring(name),
+    ], beside);
+  }
+
+  #ofRoom(room, beside) {
+    const muting = [chat.attention.muted.has(room.address) ? "Unmute" : "Mute", () => mute(room.address)];
+    const leaving = [room.isPrivate ? "Put away" : "Leave this room", () => chat.part(room)];
+    const ignoring = room.isPrivate ? [this.#ignoring(room.title)] : [];
+    this.#open(clean(room.title), [muting, ...ignoring, leaving], beside);
+  }
+
+  #ignoring(name) {
+    return [chat.attention.ignored.has(name) ? `Show what ${clean(name)} says` : `Ignore ${clean(name)}`, () => ignore(name)];
+  }
+
+  #open(title, ways, beside) {
+    this.#ways = ways.map(([, act]) => act);
+    $("menu-title").textContent = title;
+    $("menu-ways").replaceChildren(...ways.map(([label]) => Object.assign(make("button", "", label), { role: "menuitem" })));
+    $("menu").showPopover();
+    this.#place(beside.getBoundingClientRect());
+    $("menu-ways").firstElementChild.focus();
+  }
+
+  // Below what it is about, or above where there is no room.
+  #place({ left, right, top, bottom }) {
+    const { offsetWidth: width, offsetHeight: height, style } = $("menu");
+    style.left = `${Math.max(8, left + width + 8 > innerWidth ? right - width : left)}px`;
+    style.top = `${Math.max(8, bottom + height + 8 > innerHeight ? top - height : bottom)}px`;
+  }
+
+  #choose(button) {
+    if (!button) return;
+    const act = this.#ways[[...$("menu-ways").children].indexOf(button)];
+    $("menu").hidePopover(); // the focus goes back, and from there wherever the deed takes it
+    act();
+  }
+
+  #key(press) {
+    const lines = [...$("menu-ways").children];
+    const at = lines.indexOf(document.activeElement);
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1 + lines.length, Home: 0, End: lines.length - 1 }[press.key];
+    if (next !== undefined) lines[next % lines.length].focus();
+    else if (press.key === "Tab") $("menu").hidePopover();
+    else return;
+    press.preventDefault();
+  }
+}
+
 const noteOf = ({ members, access }) => `${members} here${access && access !== "public" ? `, by ${access}` : ""}`;
 
 // ------------------------------------------------ what one prefers
@@ -2092,18 +2315,20 @@ class Settings {
   #form = $("settings").querySelector("form");
 
   constructor() {
-    $("settings-open").onclick = () => this.open(false);
+    $("settings-open").onclick = () => this.open();
+    $("quieted").addEventListener("click", click => this.#hearAgain(click.target.dataset));
     $("account-open").onclick = () => { $("settings").close(); account.open(); };
     $("sign-out").onclick = () => { $("settings").close(); this.#signOut(); };
     this.#form.elements.notify.addEventListener("change", () => this.#askLeave());
     $("settings").addEventListener("close", () => this.#closed());
   }
 
-  open(isHelp) {
+  open(isHelp = false) {
     const { theme, notify, words } = this.#form.elements;
     theme.value = kept.get("theme", "auto");
     notify.checked = mayNotify();
-    words.value = chat.words.join(", ");
+    words.value = chat.attention.words.join(", ");
+    this.#listQuieted();
     $("notify-hint").textContent = canNotify ? "" : "This browser notifies only over https, or on this machine.";
     notify.disabled = !canNotify;
     const whose = chat.hasAccount ? "registered, and yours" : "yours as long as you are here";
@@ -2119,6 +2344,31 @@ class Settings {
     return [...KEYS, ...commands].flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]);
   }
 
+  // Who is ignored, and what is muted, each with the way back.
+  #listQuieted() {
+    const { ignored, muted } = chat.attention;
+    const lines = [...[...ignored].map(name => this.#quieted("ignored", name)), ...[...muted].map(name => this.#quieted("muted", name))];
+    $("quieted").replaceChildren(...lines);
+    $("quieted-title").hidden = !lines.length;
+  }
+
+  #quieted(list, name) {
+    const isPerson = list === "ignored" || name.startsWith("@");
+    const button = make("button", "", list === "ignored" ? "Show again" : "Unmute");
+    Object.assign(button, { type: "button", ariaLabel: `${button.textContent}: ${clean(name)}` });
+    Object.assign(button.dataset, { list, name });
+    const line = make("li");
+    line.append(...placeOf(name.replace(/^@/, ""), isPerson), make("span", "whisper", list), button);
+    return line;
+  }
+
+  #hearAgain({ list, name }) {
+    if (!list) return;
+    chat.toggle(list, name);
+    this.#listQuieted();
+    ($("quieted").querySelector("button") ?? this.#form.querySelector(".main")).focus();
+  }
+
   // Browsers let a page ask only while somebody clicks, and once.
   async #askLeave() {
     const { notify } = this.#form.elements;
@@ -2131,8 +2381,8 @@ class Settings {
     const { theme, notify, words } = this.#form.elements;
     kept.set("theme", theme.value);
     setTheme();
-    chat.words = words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
-    kept.set("words", chat.words);
+    chat.attention.words = words.value.split(/[,\s]+/).filter(Boolean).slice(0, 20);
+    chat.attention.keep();
     kept.set("notify", notify.checked);
     this.#form.reset();
   }
@@ -2290,7 +2540,6 @@ class Hands {
     $("side-close").onclick = () => show.drawer(false);
     $("app").addEventListener("click", ({ target }) => { if (target === $("app")) show.drawer(false); });
     matchMedia("(max-width: 720px)").addEventListener("change", () => show.drawer(false));
-    $("leave").onclick = () => chat.part(chat.open);
     document.querySelector(".skip").onclick = click => {
       click.preventDefault(); // an address with a # is that of a room
       $("typed").focus();
@@ -2472,7 +2721,7 @@ class Hands {
 
   #keys() {
     document.addEventListener("keydown", press => {
-      if ($("app").hidden || document.querySelector("dialog[open]")) return;
+      if ($("app").hidden || document.querySelector("dialog[open], :popover-open")) return;
       const isControl = press.ctrlKey || press.metaKey;
       if (isControl && press.key.toLowerCase() === "k") finder.open("");
       else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
@@ -2490,7 +2739,7 @@ class Hands {
     const at = places.indexOf(chat.open);
     for (let count = 1; count <= places.length; count += 1) {
       const room = places[(at + step * count + places.length * count) % places.length];
-      if (room && (!isUnread || room.unread)) {
+      if (room && (!isUnread || (room.unread && !chat.attention.isMuted(room)))) {
         show.room(room);
         return;
       }
@@ -2577,7 +2826,7 @@ class Hands {
 
 // ---------------------------------------------------------------- the beginning
 
-let chat, show, composer, finder, settings, account, hands, tabs;
+let chat, show, composer, finder, menu, settings, account, hands, tabs;
 
 function begin() {
   setTheme();
@@ -2585,6 +2834,7 @@ function begin() {
   show = new Show();
   composer = new Composer();
   finder = new Finder();
+  menu = new Menu();
   settings = new Settings();
   account = new Account();
   hands = new Hands();
