@@ -173,3 +173,20 @@ async def test_a_menu_goes_by_the_keys_and_gives_the_focus_back(stage: Stage) ->
         await alice.tab.until(
             "chat.open.name === '@bob' && document.activeElement === $('typed')"
         )
+
+
+async def test_what_lies_over_a_part_of_the_room_is_put_away(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.resize(880, 640)
+        await alice.tab.click("#members-open")
+        await alice.tab.until("document.activeElement === $('beside-close')")
+        await alice.tab.click("#title")
+        await alice.tab.until("$('beside').hidden")
+        await alice.tab.click("#search-open")
+        await alice.tab.until("!$('beside').hidden")
+        await alice.tab.press("Escape")
+        await alice.tab.until("$('beside').hidden")
+        await alice.tab.resize(1200, 640)
+        await alice.tab.click("#members-open")
+        await alice.tab.click("#title")
+        assert await alice.run("!$('beside').hidden"), "nothing is covered"

@@ -1576,6 +1576,7 @@ class Show {
     this.#members(chat.open);
     if (what === "members") chat.askWho(chat.open);
     if (what === "search") $("search").elements.words.focus();
+    else if (this.#isCovered()) $("beside-close").focus();
     if (!what) composer.focus();
   }
 
@@ -2662,6 +2663,8 @@ class Hands {
     $("members-open").onclick = () => show.beside($("members").hidden ? "members" : null);
     $("search-open").onclick = () => show.beside($("search").hidden ? "search" : null);
     $("beside-close").onclick = () => show.beside(null);
+    // Where it lies over the room, whoever goes on there has done with it.
+    document.querySelector("main").addEventListener("pointerdown", () => show.uncover());
     $("members").addEventListener("click", click => {
       const name = click.target.closest("[data-person]")?.dataset.person;
       if (name && name !== chat.me) show.room(chat.roomWith(name));
