@@ -135,6 +135,52 @@ async def test_the_field_shows_all_that_is_typed_when_it_gets_narrow(stage: Stag
         await alice.tab.until("$('typed').clientHeight === $('typed').scrollHeight")
 
 
+async def test_the_time_at_the_edge_does_not_touch_the_text(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.hold_as_a_phone()
+        for text in ("one", "two"):
+            await alice.say(text)
+            await alice.sees(text)
+        await alice.tab.tap(".message:not(.first) .text")
+        head = "document.querySelector('.message:not(.first) .head')"
+        assert await alice.run(f"{head}.scrollWidth <= {head}.clientWidth")
+        full, short = await alice.run(
+            "[...document.querySelectorAll('.message time')].map(time => time.innerText)"
+        )
+        assert full.removesuffix(" PM").removesuffix(" AM") == short
+
+
+async def test_the_settings_can_be_left_however_much_is_in_them(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.tab.resize(800, 480)
+        await alice.run("settings.open(true)")
+        await alice.tab.until("!!document.elementFromPoint(400, 240).closest('#settings')")
+        box = "$('settings').querySelector('.main').getBoundingClientRect()"
+        assert await alice.run(f"{box}.bottom <= innerHeight")
+        assert await alice.run("$('keys').scrollHeight === $('keys').clientHeight")
+
+
+async def test_all_emoji_are_of_one_kind(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run("$('signs').showModal()")
+        for domain in ("DOM", "CSS"):
+            await alice.tab.call(f"{domain}.enable")
+        root = (await alice.tab.call("DOM.getDocument"))["root"]["nodeId"]
+        found = await alice.tab.call(
+            "DOM.querySelectorAll", nodeId=root, selector="#palette button"
+        )
+        fonts = [await fonts_of(alice, node) for node in found["nodeIds"]]
+        if not any("Emoji" in font for font in fonts):
+            pytest.skip("there is no font of emoji here")
+        assert len(set(fonts)) == 1, fonts
+
+
+async def fonts_of(page: Page, node: int) -> str:
+    """The fonts that an element is drawn with."""
+    found = await page.tab.call("CSS.getPlatformFontsForNode", nodeId=node)
+    return ", ".join(font["familyName"] for font in found["fonts"])
+
+
 BELOW = """$("actions").getBoundingClientRect().top
   >= document.querySelector(".message .content").getBoundingClientRect().bottom"""
 

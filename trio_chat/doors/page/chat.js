@@ -239,6 +239,11 @@ class Room {
     return this.name.startsWith("@");
   }
 
+  // Nothing was said to that person yet; with the first word it gets its full name.
+  get isPromised() {
+    return this.isPrivate && !this.name.includes(",");
+  }
+
   get title() {
     return this.isPrivate ? this.other ?? this.name.slice(1) : this.name;
   }
@@ -982,8 +987,10 @@ function dayName(at) {
   return back === 0 ? "Today" : back === 1 ? "Yesterday" : day.format(new Date(at));
 }
 
-function timeOf(at) {
-  const element = make("time", "", time.format(new Date(at)));
+// At the edge there is only room for the figures: the head above has AM or PM.
+function timeOf(at, isAtEdge = false) {
+  const parts = time.formatToParts(new Date(at)).filter(({ type }) => !isAtEdge || type !== "dayPeriod");
+  const element = make("time", "", parts.map(({ value }) => value).join("").trim());
   element.dateTime = at;
   element.title = dateTime(at);
   return element;
@@ -1223,7 +1230,7 @@ class Show {
       room.newAfter = room.unread ? room.read : null;
       kept.set(`open:${chat.me}`, room.name);
       history.replaceState(null, "", room.isPrivate ? "#" : `#${encodeURIComponent(room.name)}`);
-      if (!room.isIn && room.isPrivate && room.name.includes(",")) chat.join(room.name, true);
+      if (!room.isIn && room.isPrivate && !room.isPromised) chat.join(room.name, true);
     }
     this.#all();
     this.about(room);
@@ -1410,7 +1417,7 @@ class Show {
     node.classList.toggle("calls", !room.isPrivate && chat.attention.isCall(room, item));
     node.querySelector(".face").replaceWith(faceOf(item.by));
     node.querySelector(".head .by").replaceWith(nameOf(item.by));
-    node.querySelector("time").replaceWith(timeOf(item.at));
+    node.querySelector("time").replaceWith(timeOf(item.at, !item.isFirst));
     this.#quote(room, item, node.querySelector(".quote"));
     this.#text(item, node.querySelector(".text"));
     this.#signs(room, item, node.querySelector(".signs"));
@@ -1658,9 +1665,9 @@ const isShown = item => !chat.attention.hides(item);
 // What stands above all that is shown of a room.
 function beginningOf(room) {
   if (!room) return "You are in no room. The + beside Rooms finds one, or makes it.";
-  const { first, hasOlder, isIn, isPrivate, title } = room;
+  const { first, hasOlder, isIn, isPrivate, isPromised, title } = room;
   if (first > 1 && hasOlder) return "Earlier messages come when you scroll up.";
-  if (!isIn) return "";
+  if (!isIn && !isPromised) return "";
   if (!first) return "Nothing has been said here yet.";
   return `This is where ${isPrivate ? "what you two say" : clean(title)} begins.`;
 }
