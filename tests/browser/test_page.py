@@ -402,6 +402,17 @@ async def test_a_server_with_another_history_leaves_nothing_of_the_old_one(
             assert await alice.texts() == ["half a sentence"]
 
 
+async def test_an_answer_that_is_not_sent_yet_shows_what_it_answers(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("who has the key?")
+        await alice.sees("who has the key?")
+        await alice.run("(chat.link.send = () => false, 0)")
+        await alice.tab.press("Shift+Tab", "ArrowUp", "r")
+        await alice.say("I have")
+        await alice.tab.until("!!$('waiting').querySelector('.message')")
+        assert "who has the key?" in await alice.shown("#waiting .quote")
+
+
 async def test_what_is_pending_survives_a_reload(stage: Stage, tmp_path: Path) -> None:
     port = free_port(24_567)
     async with stage.browser.tab() as tab:

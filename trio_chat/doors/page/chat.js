@@ -1,19 +1,21 @@
 "use strict";
 
 // The page of trio_chat. No framework, no build step, no markup made of what others wrote:
-// every text goes into a text node. From top to bottom:
+// every text goes into a text node. From top to bottom, each made of what stands above it:
 //
-//   texts    what others wrote → what an eye may see
-//   kept     what the browser remembers from one visit to the next
-//   Link     one connection after the other, over a WebSocket
-//   Room     what is known of a room; knows nothing of the page
-//   Attention what calls, and what is not to be heard
-//   Chat     the conversation: requests, resume, what is pending
-//   Tabs     of which one talks
-//   Show     the page
-//   Composer, Finder, Menu, Settings, Account, Hands: what a person does to it
+//   texts      what others wrote → what an eye may see
+//   kept       what the browser remembers from one visit to the next
+//   Link       one connection after the other, over a WebSocket
+//   Room       what is known of a room; knows nothing of the page
+//   Attention  what calls, and what is not to be heard of
+//   Chat       the conversation: requests, resume, what is pending
+//   Tabs       of which one talks
+//   Show       the page
+//   Composer, Completions, Finder, Menu, Settings, Account, Hands: what a person does to it
 
 // ---------------------------------------------------------------- texts
+
+// What is asked of a text or a name alone.
 
 // As in client/clean.py: no controls, nothing that turns the direction of writing, no private
 // or unassigned characters. A joiner between two emoji makes one of them, and stays.
@@ -46,7 +48,7 @@ function wordPattern(word) {
   return UNSPACED.test(word) ? plain : `(?<!${PART})${plain}(?!${PART})`;
 }
 
-function isIn(text, words) {
+function mentions(text, words) {
   if (!words.length) return false;
   return new RegExp(words.map(wordPattern).join("|"), "iu").test(text.normalize("NFC"));
 }
@@ -68,6 +70,10 @@ function randomId() {
 }
 
 // ---------------------------------------------------------------- kept
+
+// Of the browser: `theme`, `notify`, the `name` that came in last and, as long as it may come in
+// again without a word, its token in `me`. Of each name: `rooms:NAME` that it is in, `open:NAME`,
+// the `drafts:NAME` of all rooms, `pending:NAME` and `attention:NAME`.
 
 const kept = {
   spare: new Map(), // what can't be stored lasts as long as the page
@@ -121,6 +127,8 @@ const BACKOFF = [0.3, 10]; // seconds before the first and before later attempts
 const TAKEN_OVER = 4000; // what a connection is closed with to which one should not come back
 const PUT_OUT = 4001;
 
+// One connection after the other, from `enter` to `close`. It knows of no message but the ping:
+// whatever else comes goes to `events`.
 class Link {
   constructor(events) {
     this.events = events; // opened(), heard(message), closed(code)
@@ -214,6 +222,8 @@ const MOST = 3000; // what is shown of a room before the oldest is let go of
 const KEPT = 1000; // and what is left of it then
 const RUN = 100; // people who come and go in one line
 
+// What is known of one room, as items in the order in which they are shown: each is a say, a
+// notice, people who came and went, or a gap. A say changes with what is done to it later.
 class Room {
   constructor(name, me) {
     this.name = name;
@@ -249,7 +259,7 @@ class Room {
   }
 
   // As one types it.
-  get address() {
+  get short() {
     return this.isPrivate ? `@${this.title}` : this.name;
   }
 
@@ -410,8 +420,8 @@ const isPutOut = ({ type, name, off }, whom) => name === whom && (type === "kick
 const ACCESS = { public: "everybody", invitation: "those who are invited", key: "those who have the key" };
 const an = rank => `${/^[aeiou]/.test(rank) ? "an" : "a"} ${rank}`;
 
-function within(map, key, make) {
-  if (!map.has(key)) map.set(key, make());
+function within(map, key, first) {
+  if (!map.has(key)) map.set(key, first());
   return map.get(key);
 }
 
@@ -431,7 +441,7 @@ class Attention {
     this.me = me;
     this.words = words; // that call, besides one's name
     this.ignored = new Set(ignored); // people of whom nothing is shown
-    this.muted = new Set(muted); // rooms that call for nothing, by their addresses
+    this.muted = new Set(muted); // rooms that call for nothing, by their short names
   }
 
   // Returns whether it is on the list now.
@@ -453,7 +463,7 @@ class Attention {
   }
 
   isMuted(room) {
-    return this.muted.has(room.address) || (room.isPrivate && this.ignored.has(room.other));
+    return this.muted.has(room.short) || (room.isPrivate && this.ignored.has(room.other));
   }
 
   // Is there something to read that one has not read?
@@ -464,7 +474,7 @@ class Attention {
   // Is it for oneself in particular?
   isCall(room, { by, text, replyTo }) {
     if (by === this.me) return false;
-    return room.isPrivate || isIn(text, [this.me, ...this.words]) || room.says.get(replyTo)?.by === this.me;
+    return room.isPrivate || mentions(text, [this.me, ...this.words]) || room.says.get(replyTo)?.by === this.me;
   }
 }
 
@@ -477,6 +487,9 @@ const PASSING = new Set(["storage_failed", "storage_full", "busy", "try_later"])
 const AGAIN_AFTER = 5; // seconds, where the server names none
 const LAST_WORDS = new Set(["put_out", "taken_over", "banned"]); // after which nobody comes back by itself
 
+// What one person says and hears. Each message that the server sends has its `on_TYPE`; `ask` is
+// for what has an answer. A text is on the disk before it is sent, and is sent over each new
+// connection until its ack or its event comes.
 class Chat {
   me = null;
   identity = null; // what the hello says: name, token, password
@@ -651,7 +664,7 @@ class Chat {
     const isCall = this.attention.isCall(room, item);
     room.unread += 1;
     if (isCall) room.calls += 1;
-    show.attention(room, item, isCall && !this.attention.isMuted(room));
+    show.news(room, item, isCall && !this.attention.isMuted(room));
   }
 
   #recount(room) {
@@ -1012,7 +1025,7 @@ function fill(element, raw) {
   element.classList.toggle("big", EMOJI_ONLY.test(text));
 }
 
-function piece([whole, block, code, link]) {
+function piece([, block, code, link]) {
   if (link) return linkTo(link);
   const inner = make("code", "", block ?? code);
   if (block === undefined) return [inner];
@@ -1034,7 +1047,7 @@ function linkTo(found) {
 // My name stands out in what others say.
 function plain(text) {
   const words = [chat.me, ...chat.attention.words].filter(Boolean);
-  if (!words.length || !isIn(text, words)) return [text];
+  if (!words.length || !mentions(text, words)) return [text];
   const parts = text.split(new RegExp(`(${words.map(wordPattern).join("|")})`, "iu"));
   return parts.map((part, at) => at % 2 ? make("span", "mark", part) : part);
 }
@@ -1047,10 +1060,13 @@ const SEEN = [
 
 const OFFLINE = "No connection. Go on writing: it is sent, once, when the connection is back.";
 
+// All that is seen, as far as `chat` knows it. An item of the room that is open has its `node`;
+// where something has changed, that one is made anew.
 class Show {
   #newLine = null;
   #listsDue = false;
   #endDue = false;
+  #toastEnd = null;
   #places = new WeakMap(); // room → its line in the list
   #top = 0; // where the log was scrolled to
   isAtEnd = true;
@@ -1141,8 +1157,8 @@ class Show {
       button.onclick = () => { act(); $("toast").textContent = ""; };
       $("toast").append(" ", button);
     }
-    clearTimeout(this.toastEnd);
-    this.toastEnd = setTimeout(() => { $("toast").textContent = ""; }, label ? 20000 : 6000);
+    clearTimeout(this.#toastEnd);
+    this.#toastEnd = setTimeout(() => { $("toast").textContent = ""; }, label ? 20000 : 6000);
   }
 
   // What one has just asked for oneself: Enter does it, Esc does not.
@@ -1263,7 +1279,6 @@ class Show {
 
   refreshed() {
     this.about(chat.open);
-    this.#older();
     hands.fill();
     hands.mark();
   }
@@ -1496,8 +1511,9 @@ class Show {
   }
 
   #waiting(saying) {
-    const item = { kind: "say", by: chat.me, at: new Date(saying.at).toISOString(), text: saying.text, isFirst: true };
-    const node = this.#node(chat.open, { ...item, seq: undefined });
+    const { text, reply_to: replyTo } = saying;
+    const at = new Date(saying.at).toISOString();
+    const node = this.#node(chat.open, { kind: "say", by: chat.me, at, text, replyTo, isFirst: true });
     delete node.dataset.seq;
     node.classList.toggle("refused", Boolean(saying.why));
     node.querySelector(".content").append(this.#fate(saying));
@@ -1638,14 +1654,14 @@ class Show {
     return line;
   }
 
-  // ------------------------------------------------ attention
+  // ------------------------------------------------ what calls
 
-  attention(room, { by, text }, isCalling) {
+  news(room, { by, text }, isCall) {
     this.lists();
     const how = room.isPrivate ? "writes to you" : `calls you in ${clean(room.title)}`;
-    if (isCalling && room !== chat.open) this.#readOut(`${clean(by)} ${how}`);
+    if (isCall && room !== chat.open) this.#readOut(`${clean(by)} ${how}`);
     const isSeen = document.visibilityState === "visible" && document.hasFocus();
-    if (isCalling && !isSeen && mayNotify()) this.#notify(room, by, text);
+    if (isCall && !isSeen && mayNotify()) this.#notify(room, by, text);
   }
 
   #notify(room, by, text) {
@@ -1696,7 +1712,7 @@ function sorted(rooms) {
 }
 
 function total(rooms, what) {
-  return [...rooms].reduce((sum, room) => sum + room[what], 0);
+  return rooms.reduce((sum, room) => sum + room[what], 0);
 }
 
 const countOf = number => number > 99 ? "99+" : String(number);
@@ -1793,7 +1809,7 @@ function ignore(name) {
 
 function mute(name) {
   const isOn = chat.toggle("muted", fold(name));
-  const text = isOn ? `${oneLine(name)} is muted: it counts nothing, and calls for nothing.` : `${oneLine(name)} calls again.`;
+  const text = isOn ? `${oneLine(name)} is muted: it counts and calls for nothing.` : `${oneLine(name)} calls again.`;
   show.toast(text, isOn ? "Undo" : "", () => mute(name));
 }
 
@@ -1854,6 +1870,8 @@ const SIGNS = ["👍", "❤️", "😂", "🎉", "👀", "✅", "🙏", "😮", 
 
 // ------------------------------------------------ writing
 
+// The field: what is typed is kept for each room as a draft, and becomes a text, an answer, an
+// edit or a command.
 class Composer {
   #about = null; // what is written about: kind (reply or edit), and item
   #completions = new Completions();
@@ -2060,6 +2078,7 @@ function pointAt(field, list, chosen) {
   else field.removeAttribute("aria-activedescendant");
 }
 
+// The list above the field: commands, or who could be meant.
 class Completions {
   #choice = 0;
 
@@ -2144,6 +2163,7 @@ class Completions {
 
 // ------------------------------------------------ going somewhere
 
+// Any room or person by a part of the name, also such as there are not yet.
 class Finder {
   #known = []; // the rooms of the server
   #input = $("finder").querySelector("input");
@@ -2234,8 +2254,12 @@ class Finder {
   }
 }
 
+const noteOf = ({ members, access }) => `${members} here${access && access !== "public" ? `, by ${access}` : ""}`;
+
 // ------------------------------------------------ what there is to do with a person or a room
 
+// Each line of it is one deed. Esc, Tab or a click beside it puts it away, which the browser
+// knows by itself.
 class Menu {
   #ways = []; // what each line does
 
@@ -2271,20 +2295,22 @@ class Menu {
   }
 
   #ofRoom(room, beside) {
-    const muting = [chat.attention.muted.has(room.address) ? "Unmute" : "Mute", () => mute(room.address)];
+    const muting = [chat.attention.muted.has(room.short) ? "Unmute" : "Mute", () => mute(room.short)];
     const leaving = [room.isPrivate ? "Put away" : "Leave this room", () => chat.part(room)];
     const ignoring = room.isPrivate ? [this.#ignoring(room.title)] : [];
     this.#open(clean(room.title), [muting, ...ignoring, leaving], beside);
   }
 
   #ignoring(name) {
-    return [chat.attention.ignored.has(name) ? `Show what ${clean(name)} says` : `Ignore ${clean(name)}`, () => ignore(name)];
+    const isIgnored = chat.attention.ignored.has(name);
+    return [isIgnored ? `Show what ${clean(name)} says` : `Ignore ${clean(name)}`, () => ignore(name)];
   }
 
   #open(title, ways, beside) {
     this.#ways = ways.map(([, act]) => act);
     $("menu-title").textContent = title;
-    $("menu-ways").replaceChildren(...ways.map(([label]) => Object.assign(make("button", "", label), { role: "menuitem" })));
+    const lines = ways.map(([label]) => Object.assign(make("button", "", label), { role: "menuitem" }));
+    $("menu-ways").replaceChildren(...lines);
     $("menu").showPopover();
     this.#place(beside.getBoundingClientRect());
     $("menu-ways").firstElementChild.focus();
@@ -2315,10 +2341,9 @@ class Menu {
   }
 }
 
-const noteOf = ({ members, access }) => `${members} here${access && access !== "public" ? `, by ${access}` : ""}`;
-
 // ------------------------------------------------ what one prefers
 
+// What is chosen holds once the dialog is closed, however that is done.
 class Settings {
   #form = $("settings").querySelector("form");
 
@@ -2355,9 +2380,11 @@ class Settings {
   // Who is ignored, and what is muted, each with the way back.
   #listQuieted() {
     const { ignored, muted } = chat.attention;
-    const lines = [...[...ignored].map(name => this.#quieted("ignored", name)), ...[...muted].map(name => this.#quieted("muted", name))];
-    $("quieted").replaceChildren(...lines);
-    $("quieted-title").hidden = !lines.length;
+    $("quieted").replaceChildren(
+      ...[...ignored].map(name => this.#quieted("ignored", name)),
+      ...[...muted].map(name => this.#quieted("muted", name)),
+    );
+    $("quieted-title").hidden = !$("quieted").children.length;
   }
 
   #quieted(list, name) {
@@ -2509,6 +2536,7 @@ class Account {
 
 // ------------------------------------------------ all the rest
 
+// Whatever is clicked, touched, scrolled or pressed outside of a field, and what is looked at.
 class Hands {
   #asked = null; // the page of history that is on its way
   #searched = null;
@@ -2836,7 +2864,7 @@ class Hands {
 
 // ---------------------------------------------------------------- the beginning
 
-let chat, show, composer, finder, menu, settings, account, hands, tabs;
+let chat, show, composer, finder, settings, account, hands, tabs;
 
 function begin() {
   setTheme();
@@ -2844,10 +2872,10 @@ function begin() {
   show = new Show();
   composer = new Composer();
   finder = new Finder();
-  menu = new Menu();
   settings = new Settings();
   account = new Account();
   hands = new Hands();
+  new Menu();
   tabs = new Tabs();
   const me = kept.get("me", null);
   if (me) comeBack(me);
