@@ -8,7 +8,7 @@ import psutil
 import trio
 
 from benchmarks.cases import START, START_LONG
-from benchmarks.measure import free_port, started
+from benchmarks.measure import compile_as_pip_does, free_port, started
 from benchmarks.results import Results
 from benchmarks.rivals import Rival
 from trio_chat.config import HISTORY_FILE
@@ -29,6 +29,7 @@ ROOM, WHO = Name("lobby"), Name("alice")
 
 def measure_starts(rival: Rival, rounds: int, results: Results) -> None:
     """Start it so often with no events, and with a million."""
+    compile_as_pip_does()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
         folder = Path(name)
         trio.run(_fill, folder / "long" / HISTORY_FILE)
