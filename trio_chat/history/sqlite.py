@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -93,8 +93,9 @@ INDEX_AT_ONCE = 50
 """How many times `INDEXED_ROWS` texts are indexed before a search, at most: half a second
 or so. Where more is missing, as after an import, what was said last is found later."""
 
-ROWS_AT_ONCE = (64, 8, 1)
-"""How many rows one statement inserts."""
+ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
+"""How many rows one statement inserts: so few statements that SQLite keeps them all prepared,
+and so many that a batch needs two or three of them."""
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what was changed on the command line."""
@@ -453,7 +454,9 @@ class SqliteHistory:
             if entry.is_deed:
                 deeds.append((room, seq))
             at = to_ms(entry.at)
-            events.append((room, seq, at, entry.by, entry.id, entry.line, entry.author, number))
+            # Of `bytes` sqlite3 asks first how they are to be adapted, which takes 1 µs.
+            line = bytearray(entry.line)
+            events.append((room, seq, at, entry.by, entry.id, line, entry.author, number))
         self._insert("events", events)
         self._insert("texts", texts)
         self._insert("deeds", deeds)
@@ -466,8 +469,7 @@ class SqliteHistory:
             whole = len(rows) - len(rows) % many
             for start in range(0, whole, many):
                 some = rows[start : start + many]
-                row = f" ({', '.join('?' * len(some[0]))})"
-                statement = f"INSERT INTO {table} VALUES{','.join([row] * many)}"
+                statement = _insertion(table, len(some[0]), many)
                 self._db.execute(statement, list(chain.from_iterable(some)))
             rows = rows[whole:]
 
@@ -601,6 +603,12 @@ class SqliteHistory:
             "SELECT MIN(seq) FROM events WHERE room = ?", [self._rooms.get(room)]
         ).fetchone()
         return self._head(room) + 1 if oldest is None else int(oldest)
+
+
+@cache  # one for each table and number of rows
+def _insertion(table: str, columns: int, rows: int) -> str:
+    row = f" ({', '.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES{','.join([row] * rows)}"
 
 
 def _fitting(
