@@ -229,3 +229,23 @@ async def test_falling_behind_wakes_or_starts_a_writer(write: Write | None) -> N
         assert outbox.has_queued
         outbox.close()
     assert len(outbox.behind) == 1
+
+
+def test_the_writer_sends_at_once_what_the_kernel_takes() -> None:
+    kernel = Kernel(room=3)
+    outbox = Outbox(kernel.write)
+    assert outbox.write_at_once(b"abcde") == 3
+    assert outbox.write_at_once(b"de") == 0
+
+
+def test_the_writer_sends_nothing_at_once_where_that_is_not_possible() -> None:
+    def full(_: bytes) -> int:
+        raise BlockingIOError
+
+    assert Outbox().write_at_once(b"a") == 0
+    assert Outbox(full).write_at_once(b"a") == 0
+    kernel = Kernel(room=3)
+    closed = Outbox(kernel.write)
+    closed.cut()
+    assert closed.write_at_once(b"a") == 0
+    assert not kernel.taken

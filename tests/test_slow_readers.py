@@ -136,3 +136,20 @@ async def test_a_room_that_overflows_does_not_reorder_answers(
     await slow.tell(Ping("now"))
     reading = await read_until(slow, 502)
     assert Pong("now") in reading
+
+
+async def test_what_the_kernel_takes_a_part_of_arrives_whole() -> None:
+    """Over a real socket, which holds less than what is missed."""
+    async with running_server() as server:
+        alice = Peer(Link(await server.dial(), patience=VIRTUAL_SECONDS))
+        await alice.enter("alice", "lobby")
+        await say(alice, 1000)
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            late = Peer(Link(stream, patience=VIRTUAL_SECONDS))
+            await late.enter("late")
+            await late.tell(Join("lobby", after=0))
+
+            reading = await read_until(late, 1002)
+
+    events = [reply for reply in reading if isinstance(reply, Event)]
+    assert [event.seq for event in events] == list(range(1, 1003))

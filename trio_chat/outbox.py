@@ -194,6 +194,15 @@ class Outbox:
         self._slots -= len(chunks)
         return b"".join(chunks)
 
+    def write_at_once(self, data: bytes) -> int:
+        """For the writer: send what can be sent without waiting; how much that was."""
+        if self.write is None or self._is_closed:
+            return 0  # closed: its descriptor may belong to somebody else
+        try:
+            return self.write(data)
+        except OSError:
+            return 0  # it is full; or the writer will meet the same error, and end
+
     def sent(self, size: int) -> None:
         """For the writer: `size` bytes are on their way."""
         self._queued -= size
