@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.cases import COLUMNS, OWN_COLUMNS
+from benchmarks.cases import CASES, COLUMNS, OURS_ONLY, OWN_COLUMNS, Case
 from benchmarks.goals import GOALS, WHY
 from benchmarks.plot import draw
 from benchmarks.results import Results
 from benchmarks.rivals import OURS, Rival
+from trio_chat.bench.plan import Plan
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -17,7 +18,7 @@ TEMPLATE = Path(__file__).with_name("document.md")
 
 TITLES = {column.key: column.title for column in COLUMNS}
 
-CASES = {**TITLES, **{column.key: column.title for column in OWN_COLUMNS}}
+ALL_TITLES = {**TITLES, **{column.key: column.title for column in OWN_COLUMNS}}
 
 
 README = DOCS.with_name("README.md")
@@ -27,6 +28,9 @@ BEGIN, END = "<!-- what follows is written by `nox -s bench` -->\n", "<!-- end o
 
 QUOTED = ("1000", "100", "10", "one", "rooms")
 """The columns that are quoted."""
+
+SECONDS = 10.0
+"""How long a load lasts of which only the shape is told."""
 
 
 def write_document(results: Results) -> None:
@@ -68,6 +72,8 @@ def render(results: Results) -> str:
         **results.facts,
         medians=medians(results),
         ratios=ratios(results),
+        spreads=spreads(results),
+        loads=loads(),
         goals=goals(results),
         parts=parts(results),
         notes=notes(results),
@@ -104,11 +110,47 @@ def ratios(results: Results) -> str:
     return _table(["", *(TITLES[key] for key in keys)], rows)
 
 
+def spreads(results: Results) -> str:
+    """How far the rounds were apart."""
+    keys = [key for key in TITLES if any(len(each) > 1 for each in _rounds(results, key))]
+    rows = [
+        [rival.title, *(_span(results.rounds(rival.name, key)) for key in keys)]
+        for rival in results.rivals()
+    ]
+    return _table(["", *(TITLES[key] for key in keys)], rows)
+
+
+def _rounds(results: Results, key: str) -> list[Sequence[float]]:
+    return [results.rounds(rival.name, key) for rival in results.rivals()]
+
+
+def _span(figures: Sequence[float]) -> str:
+    return f"{_number(min(figures))}–{_number(max(figures))}" if len(figures) > 1 else ""  # noqa: RUF001 # a range
+
+
+def loads() -> str:
+    """How to have the load of each case from `bench`."""
+    rows = [
+        [_titles(case), f"`{_options(case.plan(SECONDS))}`"] for case in (*CASES, *OURS_ONLY)
+    ]
+    return _table(["case", "`python -m trio_chat bench`"], rows, rule="---")
+
+
+def _titles(case: Case) -> str:
+    return "; ".join(column.title for column in case.columns)
+
+
+def _options(plan: Plan) -> str:
+    options = f"--members {plan.members} --rooms {plan.rooms} --senders {plan.senders}"
+    pace = f"--rate {plan.rate:g}" if plan.rate else f"--in-flight {plan.in_flight}"
+    return f"{options} {pace}{' --quiet' * plan.quiet}"
+
+
 def goals(results: Results) -> str:
     """What was to be reached, and what was."""
     rows = [
         [
-            CASES[goal.column],
+            ALL_TITLES[goal.column],
             goal.text + (" (nice to have)" if goal.is_aim else ""),
             verdict,
             WHY.get(goal.column, "") if verdict.startswith("missed") else "",

@@ -71,9 +71,13 @@ class Results:
         if text not in notes:
             notes.append(text)
 
+    def rounds(self, rival: str, column: str) -> Sequence[float]:
+        """The figure of each round; none if nothing was measured."""
+        return self.figures.get(rival, {}).get(column, [])
+
     def median(self, rival: str, column: str) -> float | None:
         """The median of the rounds; None if nothing was measured."""
-        figures = self.figures.get(rival, {}).get(column)
+        figures = self.rounds(rival, column)
         return statistics.median(figures) if figures else None
 
     def rivals(self) -> Sequence[Rival]:
