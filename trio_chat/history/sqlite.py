@@ -93,9 +93,9 @@ INDEX_AT_ONCE = 50
 """How many times `INDEXED_ROWS` texts are indexed before a search, at most: half a second
 or so. Where more is missing, as after an import, what was said last is found later."""
 
-ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
-"""How many rows one statement inserts: so few statements that SQLite keeps them all prepared,
-and so many that a batch needs two or three of them."""
+ROWS_AT_ONCE = 64
+"""The most rows that one statement inserts. Each inserts a power of two, so that a batch needs
+a few, and SQLite keeps all that there are prepared."""
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what was changed on the command line."""
@@ -465,13 +465,11 @@ class SqliteHistory:
     def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
         """By as few statements as can be: for each row that `executemany` steps to, the
         thread lets go of Python's lock, and waits for it while the other one is busy."""
-        for many in ROWS_AT_ONCE:
-            whole = len(rows) - len(rows) % many
-            for start in range(0, whole, many):
-                some = rows[start : start + many]
-                statement = _insertion(table, len(some[0]), many)
-                self._db.execute(statement, list(chain.from_iterable(some)))
-            rows = rows[whole:]
+        while rows:
+            many = min(ROWS_AT_ONCE, 1 << (len(rows).bit_length() - 1))
+            some, rows = rows[:many], rows[many:]
+            statement = _insertion(table, len(some[0]), many)
+            self._db.execute(statement, list(chain.from_iterable(some)))
 
     def _make(self, change: Change, new: Mapping[Name, int]) -> None:
         """Store one change; `new`: the rooms of this batch."""
