@@ -288,6 +288,8 @@ class Sequencer:
         """The events that these posts are about, and the edits that changed those last. As
         nobody else writes, they are still like that when the batch is stored."""
         meant = [target for submission in submissions for target in self._targets(submission)]
+        if not meant:  # as nearly always: 5 µs less for each batch
+            return {}
         records = await self._records({place for place, _ in meant})
         # Of what one may not see no more is read than of what is not there.
         seen = {place for place, sees in meant if sees} & set(records)
@@ -306,14 +308,14 @@ class Sequencer:
 
     def _targets(self, submission: Submission) -> Iterator[tuple[Place, bool]]:
         """The events that are meant, and whether one may see them now."""
-        member, now = submission.device.member, self.now()
+        member = submission.device.member
         for post in submission.posts:
             # A look at the three kinds takes 0.3 µs, and nearly all are none of them.
             if post.__class__ is not Say and isinstance(post, ABOUT_ANOTHER):
                 with suppress(Refused):  # the batch will say so
                     place = Place(self.hub.find_name(member, post.room), post.seq)
                     room = self.hub.get(place.room)
-                    yield place, room is not None and room.may(Verb.SEE, member, now)
+                    yield place, room is not None and room.may(Verb.SEE, member, self.now())
 
     def _draft(
         self,
@@ -353,6 +355,8 @@ class Sequencer:
     def _learn(self, submission: Submission) -> None:
         """What is stored of accounts, is known and done, whoever asked for it may be gone."""
         changes = submission.changes if submission.is_drafted else ()
+        if not changes:
+            return
         banished = {one.what: one.sanction for one in changes if isinstance(one, Banished)}
         if banished:
             self.hub.banished.change(banished)
