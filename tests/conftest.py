@@ -7,15 +7,16 @@ from typing import TypeVar
 
 import pytest
 import trio
-from attrs import define
+from attrs import define, field
 from hypothesis import settings
 from trio.testing import MockClock
 
 from trio_chat.client.link import Link
 from trio_chat.errors import LinkLost
-from trio_chat.messages import Error, Event, Hello, Join, Reply, Request, Welcome
+from trio_chat.messages import Error, Event, Goodbye, Hello, Join, Reply, Request, Welcome
+from trio_chat.outbox import Outbox
 from trio_chat.testing import RunningServer, running_server
-from trio_chat.wire import CLIENT
+from trio_chat.wire import CLIENT, SERVER
 
 T = TypeVar("T")
 
@@ -65,6 +66,20 @@ def bounded(
             await test(**kwargs)
 
     return within
+
+
+@define(eq=False)
+class Line:
+    """A connection that nobody reads but the test: of the server it has the outbox only."""
+
+    outbox: Outbox = field(factory=Outbox)
+    address: str | None = None
+
+    def cut_off(self, why: str, ending: str = "") -> None:
+        self.outbox.cut()
+
+    def say_goodbye(self, farewell: Goodbye) -> None:
+        self.outbox.close(SERVER.encode(farewell))
 
 
 @define(eq=False)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import define, field
 
+from tests.conftest import Line
 from trio_chat.batch import Batch
 from trio_chat.history import Account, Key, Place
 from trio_chat.history.memory import MemoryHistory
@@ -20,7 +21,6 @@ from trio_chat.messages import (
     Ban,
     Delete,
     Edit,
-    Goodbye,
     Invite,
     Join,
     Kick,
@@ -51,10 +51,10 @@ BATCHES = 30
 
 
 @define(eq=False)
-class Line:
+class HeardLine(Line):
+    """One of which all that is sent can be seen."""
+
     taken: bytearray = field(factory=bytearray)
-    outbox: Outbox = field(init=False)
-    address: str | None = None
 
     def __attrs_post_init__(self) -> None:
         self.outbox = Outbox(self._write)
@@ -62,12 +62,6 @@ class Line:
     def _write(self, data: bytes) -> int:
         self.taken += data
         return len(data)
-
-    def cut_off(self, why: str, ending: str = "") -> None:
-        self.outbox.cut()
-
-    def say_goodbye(self, farewell: Goodbye) -> None:
-        self.outbox.cut()
 
 
 @define(eq=False)
@@ -86,7 +80,7 @@ class World:
     def _enter(self, name: str) -> Device:
         has_account = name in {"ann", "bob", "dan"}
         proof = Proof(has_password=name in self.hub.members)
-        device, _ = self.hub.enter(Name(name), Line(), proof)
+        device, _ = self.hub.enter(Name(name), HeardLine(), proof)
         if has_account:
             identity = device.member.identity
             account = Account(identity, Name(name), name, None, is_operator=name == "dan")
@@ -108,7 +102,7 @@ class World:
 
     def _heard(self, device: Device) -> object:
         line = device.connection
-        assert isinstance(line, Line)
+        assert isinstance(line, HeardLine)
         heard = bytes(line.taken), line.outbox.queued_bytes, len(line.outbox.behind)
         line.taken.clear()
         return heard

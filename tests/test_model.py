@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.conftest import Line
 from trio_chat.batch import Batch
 from trio_chat.charter import Identity
 from trio_chat.history import Account
@@ -21,7 +22,6 @@ from trio_chat.messages import (
     Appoint,
     Ban,
     Error,
-    Goodbye,
     Invite,
     Join,
     Kick,
@@ -34,7 +34,6 @@ from trio_chat.messages import (
     Say,
 )
 from trio_chat.names import Name
-from trio_chat.outbox import Outbox
 from trio_chat.roles import Access, Role, Verb, may, outranks
 from trio_chat.rooms import Device
 from trio_chat.wire import CLIENT
@@ -45,18 +44,6 @@ GUESTS = ["gil", "hal"]
 OPERATOR = "ann"
 ROOMS = ["tea", "vault"]
 KEY = "sesame"
-
-
-@define(eq=False)
-class Line:
-    outbox: Outbox = field(factory=Outbox)
-    address: str | None = None
-
-    def cut_off(self, why: str, ending: str = "") -> None:
-        self.outbox.cut()
-
-    def say_goodbye(self, farewell: Goodbye) -> None:
-        self.outbox.cut()
 
 
 @define

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define
 from trio.testing import wait_all_tasks_blocked
 
+from tests.conftest import Line
 from trio_chat import charter
 from trio_chat.charter import Identity
 from trio_chat.errors import Banned, NoSuchRoom, Refused
@@ -26,7 +27,6 @@ from trio_chat.messages import (
     Error,
     Event,
     Found,
-    Goodbye,
     Invite,
     Join,
     Kick,
@@ -42,7 +42,6 @@ from trio_chat.messages import (
 )
 from trio_chat.messages import History as Ask
 from trio_chat.names import Name
-from trio_chat.outbox import Outbox
 from trio_chat.questions import Asker, Question, answer
 from trio_chat.roles import Verb
 from trio_chat.rooms import Device
@@ -51,18 +50,6 @@ from trio_chat.tokens import Scope
 from trio_chat.wire import CLIENT
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
-
-
-@define(eq=False)
-class Line:
-    outbox: Outbox = field(factory=Outbox)
-    address: str | None = None
-
-    def cut_off(self, why: str, ending: str = "") -> None:
-        self.outbox.cut()
-
-    def say_goodbye(self, farewell: Goodbye) -> None:
-        self.outbox.cut()
 
 
 @define(eq=False)

@@ -8,6 +8,7 @@ import trio
 from attrs import define, evolve, field
 from trio.testing import wait_all_tasks_blocked
 
+from tests.conftest import Line
 from trio_chat.errors import StorageFailed
 from trio_chat.history import Account, Change, Entry, Key, Place, Registered
 from trio_chat.history.memory import MemoryHistory
@@ -19,7 +20,6 @@ from trio_chat.messages import (
     Edit,
     Error,
     Event,
-    Goodbye,
     Invite,
     Join,
     Kick,
@@ -32,12 +32,11 @@ from trio_chat.messages import (
     Topic,
 )
 from trio_chat.names import Name, skeleton
-from trio_chat.outbox import Outbox
 from trio_chat.roles import Access
 from trio_chat.rooms import Device
 from trio_chat.rules import ROOMS_EACH
 from trio_chat.sequencer import BATCH_WEIGHT, DEPART_AGAIN, IN_DOUBT, Sequencer, Submission
-from trio_chat.wire import CLIENT, SERVER
+from trio_chat.wire import CLIENT
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LOBBY = Name("lobby")
@@ -59,20 +58,6 @@ class FailingHistory(MemoryHistory):
         found = await super().append(entries, changes)
         self.commits.append(len(entries))
         return found
-
-
-@define(eq=False)
-class Line:
-    """A connection that nobody reads but the test."""
-
-    outbox: Outbox = field(factory=Outbox)
-    address: str | None = None
-
-    def cut_off(self, why: str, ending: str = "") -> None:
-        self.outbox.cut()
-
-    def say_goodbye(self, farewell: Goodbye) -> None:
-        self.outbox.close(SERVER.encode(farewell))
 
 
 @define(eq=False)
