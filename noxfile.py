@@ -15,6 +15,10 @@ nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["lint", "types", "tests", "short_proof"]
 
+# Where this is set, each of the hundreds of processes that are started compiles the program
+# anew: a quarter of a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SHORT_FORMS = ["tests/test_proof.py", "tests/test_hostile.py"]
 BROWSER = "tests/browser"
