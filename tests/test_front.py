@@ -4,14 +4,16 @@ from collections import Counter
 
 import pytest
 import trio
+from attrs import define, field
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import Dial
 from tests.test_gate import Passes
 from trio_chat import errors, session
+from trio_chat.doors import front
 from trio_chat.gate import IN_ONE_PASS
 from trio_chat.messages import Error, Hello, Welcome
-from trio_chat.session import HELLO_WITHIN, Session, Settings
+from trio_chat.session import CLOSE_WITHIN, HELLO_BYTES, HELLO_WITHIN, Session, Settings
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
 
@@ -85,34 +87,96 @@ async def test_a_bug_at_the_door_is_logged_and_the_server_stands(
     await (await dial()).enter("alice", "lobby")
 
 
-async def test_those_who_come_or_go_in_the_same_moment_take_turns(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passes, came, went = Passes(), Counter[int](), Counter[int]()
+@define(eq=False)
+class Turns:
+    """In which pass of the loop how many sessions begin, and connections are hung up on."""
+
+    passes: Passes = field(factory=Passes)
+    came: list[int] = field(factory=list)
+    went: list[int] = field(factory=list)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    seen = Turns()
     run, hang_up = Session.run, session.hang_up
 
     async def begin(self: Session) -> None:
-        came[passes.count] += 1
+        seen.came.append(seen.passes.count)
         await run(self)
 
-    async def end(stream: trio.abc.Stream, last_word: bytes) -> None:
-        went[passes.count] += 1
+    async def end(stream: trio.abc.Stream, last_word: bytes = b"") -> None:
+        seen.went.append(seen.passes.count)
         await hang_up(stream, last_word)
 
     monkeypatch.setattr(Session, "run", begin)
     monkeypatch.setattr(session, "hang_up", end)
-    trio.lowlevel.add_instrument(passes)
-    ends = [memory_stream_pair()[1] for _ in range(10 * IN_ONE_PASS)]
+    monkeypatch.setattr(front, "hang_up", end)
+    return seen
+
+
+CROWD = 10 * IN_ONE_PASS
+
+
+async def _come(server: RunningServer, first: bytes) -> list[trio.testing.MemoryReceiveStream]:
+    """A crowd that has said `first`; what it could say more."""
+    ends = [memory_stream_pair()[1] for _ in range(CROWD)]
     for end_of_pair in ends:
         server.serve(end_of_pair)
     await wait_all_tasks_blocked()
     for end_of_pair in ends:
-        end_of_pair.receive_stream.put_data(b" ")
+        end_of_pair.receive_stream.put_data(first)
     await wait_all_tasks_blocked()
-    for end_of_pair in ends:
-        end_of_pair.receive_stream.put_eof()
+    return [end_of_pair.receive_stream for end_of_pair in ends]
+
+
+async def test_those_who_come_or_go_in_the_same_moment_take_turns(
+    server: RunningServer, turns: Turns
+) -> None:
+    trio.lowlevel.add_instrument(turns.passes)
+    for receiving in await _come(server, b"\n"):
+        receiving.put_eof()
     await wait_all_tasks_blocked()
-    trio.lowlevel.remove_instrument(passes)
-    for moves in (came, went):
-        assert sum(moves.values()) == len(ends)
-        assert max(moves.values()) <= IN_ONE_PASS
+    for moves in (turns.came, turns.went):
+        assert len(moves) == CROWD
+        assert max(Counter(moves).values()) <= IN_ONE_PASS
+
+
+@pytest.mark.parametrize("first", [b"{", b"{}\n"])
+async def test_those_whose_time_is_over_in_the_same_moment_take_turns(
+    server: RunningServer, turns: Turns, first: bytes
+) -> None:
+    trio.lowlevel.add_instrument(turns.passes)
+    await _come(server, first)
+    await trio.sleep(HELLO_WITHIN + CLOSE_WITHIN)
+    assert len(turns.went) == CROWD
+    assert max(Counter(turns.went).values()) <= IN_ONE_PASS
+
+
+async def test_who_comes_does_not_wait_for_those_whose_time_is_over(
+    server: RunningServer, turns: Turns
+) -> None:
+    trio.lowlevel.add_instrument(turns.passes)
+    await _come(server, b"{")
+    await trio.sleep(HELLO_WITHIN)
+    (receiving,) = memory_stream_pair()[1:]
+    server.serve(receiving)
+    receiving.receive_stream.put_data(CLIENT.encode(Hello("alice")))
+    await trio.sleep(CLOSE_WITHIN)
+    assert turns.came[0] < max(turns.went)
+
+
+async def test_who_dawdles_over_a_line_has_no_session(
+    server: RunningServer, turns: Turns
+) -> None:
+    for receiving in await _come(server, b"{"):
+        receiving.put_data(b'"type":')
+    await wait_all_tasks_blocked()
+    assert turns.came == []
+
+
+async def test_a_first_line_without_an_end_is_refused_before_it_is_long(dial: Dial) -> None:
+    peer = await dial()
+    await peer.tell_bytes(b" " * HELLO_BYTES)
+    assert (await peer.hear(Error)).code == "too_long"
+    assert trio.current_time() == 0

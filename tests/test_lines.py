@@ -1,9 +1,11 @@
 """JSON lines over TCP: what only a real socket shows. The rest is tested over memory."""
 
 import logging
+import os
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,13 +14,14 @@ import trio
 
 import trio_chat
 from tests.conftest import Peer
+from tests.test_gate import Passes
 from trio_chat import LinkLost, SetupError
 from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.link import Link
 from trio_chat.doors import tcp
 from trio_chat.doors.stream import TcpStream
 from trio_chat.errors import ServerFull, TooManyConnections
-from trio_chat.gate import MOST, TURNED_AWAY
+from trio_chat.gate import IN_ONE_PASS, MOST, TURNED_AWAY, Gate
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import (
     Ack,
@@ -177,6 +180,34 @@ async def test_sockets_are_set_up_to_notice_the_dead_and_to_hold_little() -> Non
     if sys.platform == "linux":
         assert options["idle"] + options["interval"] * options["probes"] == 45
         assert options["timeout"] == 45_000
+
+
+async def test_a_crowd_is_accepted_some_in_each_pass() -> None:
+    passes, accepted = Passes(), list[int]()
+    options, is_done = set[tuple[int, bool]](), trio.Event()
+
+    async def look(stream: TcpStream) -> None:
+        accepted.append(passes.count)
+        level, option = socket.IPPROTO_TCP, stream.socket.getsockopt
+        waits = os.get_blocking(stream.socket.fileno())
+        options.add((int(option(level, socket.TCP_NODELAY)), waits))
+        if len(accepted) == 3 * IN_ONE_PASS:
+            is_done.set()
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await tcp.listen("127.0.0.1", 0)
+        host, port = listeners[0].socket.getsockname()
+        made = [socket.create_connection((host, port)) for _ in range(3 * IN_ONE_PASS)]
+        trio.lowlevel.add_instrument(passes)
+        wait = Gate(MOST, 0).wait_for_time
+        nursery.start_soon(tcp.serve, listeners, look, nursery, wait)
+        await is_done.wait()
+        nursery.cancel_scope.cancel()
+    for one in made:
+        one.close()
+    assert list(Counter(accepted).values()) == [IN_ONE_PASS] * 3
+    assert options == {(1, False)}  # all are set up alike
 
 
 async def test_fifty_hear_two_hundred_each_in_one_order(house: RunningServer) -> None:

@@ -89,6 +89,8 @@ HELLO_WITHIN = 15.0
 """Seconds from connecting to a hello: enough to type one by hand into nc. A door's own
 handshake is part of them."""
 
+NO_HELLO = Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
+
 HELLO_BYTES, HELLO_LINES = 4096, 20
 """The most that comes up to a hello, whoever sends it: it is longer than any hello, and one
 may try a few names."""
@@ -184,7 +186,7 @@ class Arrival:
 class Session:
     """The conversation on `stream`. What a peer does wrong never gets out of `run`.
 
-    `turnstile`: whoever has hung up waits there.
+    `exit`: whoever has hung up waits there, and whose time is over.
     """
 
     stream: trio.abc.Stream
@@ -192,7 +194,7 @@ class Session:
     hub: Hub
     sequencer: Sequencer
     reception: Reception
-    turnstile: Turnstile
+    exit: Turnstile
     settings: Settings
     arrival: Arrival
     _lines: LineBuffer = field(factory=lambda: LineBuffer(HELLO_BYTES), init=False)
@@ -289,6 +291,8 @@ class Session:
         self._listening.deadline = self.arrival.at + HELLO_WITHIN
         with self._listening:
             await self._converse()
+        if self._listening.cancelled_caught and self._farewell is None:
+            await self.exit.pass_through()  # the time of a thousand may be over at once
         last_word = self._last_word() if self._listening.cancelled_caught else None
         await self._settled()
         self.outbox.close(b"" if last_word is None else self._encode(last_word))
@@ -298,9 +302,9 @@ class Session:
         if self._farewell is not None:
             return self._farewell
         if self._device is None:
-            self.outbox.ending = errors.NoHello.code
-            self.hub.tally.refusals[errors.NoHello.code] += 1
-            return Error(errors.NoHello.code, f"no hello within {HELLO_WITHIN:.0f} s")
+            self.outbox.ending = NO_HELLO.code
+            self.hub.tally.refusals[NO_HELLO.code] += 1
+            return NO_HELLO
         self._fell_silent = True
         self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
         return self._farewell
@@ -353,7 +357,7 @@ class Session:
             if pings:
                 self._listening.deadline = math.inf  # not while it is us who keep it waiting
         if not chunk:
-            await self.turnstile.pass_through()
+            await self.exit.pass_through()
         if failure is not None:
             raise LinkLost("connection reset") from failure
         return chunk

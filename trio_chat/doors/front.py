@@ -1,9 +1,11 @@
 """The front door: one port, behind which the first bytes decide where a connection goes.
 
 They are read, not peeked at, and handed on with the connection: so a client of the line
-door, which is most of them, is looked at without a single call to the system.
+door, which is most of them, is looked at without a single call to the system. Of a line, all
+is read: who dawdles over the first one costs 5 KiB, and a session would take 4 more.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -20,8 +22,19 @@ from trio_chat.errors import LinkLost, Refused, TlsRequired
 from trio_chat.gate import Turnstile
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
-from trio_chat.session import CHUNK_BYTES, CLOSE_WITHIN, HELLO_WITHIN, Arrival, hang_up
+from trio_chat.session import (
+    CHUNK_BYTES,
+    CLOSE_WITHIN,
+    HELLO_BYTES,
+    HELLO_WITHIN,
+    NO_HELLO,
+    Arrival,
+    hang_up,
+)
+from trio_chat.tally import Tally
 from trio_chat.wire import SERVER
+
+log = logging.getLogger(__name__)
 
 OVERHEAR_WITHIN = CLOSE_WITHIN / 2
 """Seconds for somebody who is turned away to say what it speaks; so the rest is there for the
@@ -35,13 +48,15 @@ class Front:
     Its clock runs from when it was made: the session goes on with it, so that a hello is
     due as soon as if nobody had looked at the first bytes, nor shaken hands.
 
-    `turnstile`: whoever has said first words waits there, and who said none in time. `tls`:
-    encrypts everything; whoever comes without is refused, and a browser sent on.
+    `entrance`: whoever has said first words waits there; `exit`: who said none in time.
+    `tls`: encrypts everything; whoever comes without is refused, and a browser sent on.
     """
 
     converse: Converse
     web: Web
-    turnstile: Turnstile
+    entrance: Turnstile
+    exit: Turnstile
+    tally: Tally
     tls: Tls | None = None
     _undecided: set[trio.CancelScope] = field(factory=set, init=False)
     _is_closing: bool = field(default=False, init=False)
@@ -65,6 +80,9 @@ class Front:
                 raise TlsRequired("this server has to be spoken to through TLS")
             stream = await self._secure(self.tls, stream, arrival, heard)
             tongue, heard = await self._hear_first(stream, arrival)
+        if tongue is None:
+            await self._let_go(stream, arrival)
+            return
         if tongue is Tongue.HTTP:
             await self.web.answer(stream, evolve(arrival, heard=heard))
             return
@@ -88,15 +106,24 @@ class Front:
 
     async def _hear_first(
         self, stream: trio.abc.Stream, arrival: Arrival
-    ) -> tuple[Tongue, bytes]:
-        """What it speaks, and what was heard. Who says nothing in time, or never, is left
-        to the line door, which knows what to say to that."""
+    ) -> tuple[Tongue | None, bytes]:
+        """What it speaks, and what was heard: of lines, the first one. None if that was
+        nothing whole in time."""
         heard = b""
-        with self._patience(arrival):
-            while tongue_of(heard) is None and (chunk := await _receive(stream)):
+        with self._patience(arrival) as waiting:
+            while _is_awaited(heard) and (chunk := await _receive(stream)):
                 heard += chunk
-        await self.turnstile.pass_through()
-        return tongue_of(heard) or Tongue.LINES, heard
+        is_late = waiting.cancelled_caught and not self._is_closing
+        await (self.exit if is_late else self.entrance).pass_through()
+        return None if is_late else tongue_of(heard) or Tongue.LINES, heard
+
+    async def _let_go(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
+        """Tell who has said no hello, and hang up. (A session would say the same; but many
+        may be told at once, and it takes three times as long.)"""
+        log.info("turned away", extra={"code": NO_HELLO.code, "address": arrival.address})
+        self.tally.refusals[NO_HELLO.code] += 1
+        with trio.move_on_after(CLOSE_WITHIN):
+            await hang_up(stream, SERVER.encode(NO_HELLO))
 
     async def _secure(
         self, tls: Tls, stream: trio.abc.Stream, arrival: Arrival, heard: bytes
@@ -106,16 +133,24 @@ class Front:
         raise LinkLost("the handshake took too long")
 
     @contextmanager
-    def _patience(self, arrival: Arrival) -> Iterator[None]:
+    def _patience(self, arrival: Arrival) -> Iterator[trio.CancelScope]:
         """Wait in here until a hello would be due, or the server closes."""
         with trio.CancelScope(deadline=arrival.at + HELLO_WITHIN) as waiting:
             self._undecided.add(waiting)
             if self._is_closing:
                 waiting.cancel(reason="closing")
             try:
-                yield
+                yield waiting
             finally:
                 self._undecided.remove(waiting)
+
+
+def _is_awaited(heard: bytes) -> bool:
+    """Has nothing been said yet that could be answered?"""
+    tongue = tongue_of(heard)
+    if tongue is Tongue.LINES:
+        return b"\n" not in heard and len(heard) < HELLO_BYTES
+    return tongue is None
 
 
 async def _overhear(stream: trio.abc.Stream) -> tuple[Tongue | None, bytes]:

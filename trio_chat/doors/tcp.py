@@ -5,10 +5,11 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from trio_chat.doors.stream import TcpStream, lean
 from trio_chat.errors import SetupError
+from trio_chat.gate import IN_ONE_PASS
 
 Answer = Callable[[TcpStream], Awaitable[None]]
 """What is done with a connection; must not raise."""
@@ -46,15 +47,27 @@ async def serve(
 
 @define(eq=False)
 class _Door(trio.abc.Listener[TcpStream]):
-    """A listener that waits before it accepts, and sets up what it has accepted."""
+    """A listener that waits before it accepts, and sets up what it has accepted.
+
+    It accepts as many in one pass of the loop as may go in one: if it were fewer, an honest
+    one would wait behind a crowd for as many passes as there are others, and long ones,
+    while others go.
+    """
 
     listener: trio.SocketListener
     wait: Wait
+    _plain: socket.socket = field(init=False)  # the same, to be asked without waiting
+    _more: int = field(default=0, init=False)  # that may be accepted in this pass
+
+    def __attrs_post_init__(self) -> None:
+        made = self.listener.socket
+        self._plain = socket.fromfd(made.fileno(), made.family, made.type, made.proto)
+        self._plain.settimeout(0)
 
     async def accept(self) -> TcpStream:
         while True:
             await self.wait()
-            stream = lean(await self.listener.accept())
+            stream = lean(self._accept_nowait() or await self._accept())
             try:
                 _set_options(stream.socket)
             except OSError:
@@ -62,7 +75,23 @@ class _Door(trio.abc.Listener[TcpStream]):
             else:
                 return stream
 
+    async def _accept(self) -> trio.SocketStream:
+        stream = await self.listener.accept()
+        self._more = IN_ONE_PASS - 1
+        return stream
+
+    def _accept_nowait(self) -> trio.SocketStream | None:
+        if not self._more:
+            return None
+        self._more -= 1
+        try:
+            made, _ = self._plain.accept()
+        except OSError:  # nobody has come; or who waits for the next one will hear what it is
+            return None
+        return trio.SocketStream(trio.socket.from_stdlib_socket(made))
+
     async def aclose(self) -> None:
+        self._plain.close()
         await self.listener.aclose()
 
 
