@@ -299,6 +299,21 @@ async def test_without_guests_only_accounts_come_in() -> None:
         await log_in(dialler(server), password=PASSWORD)
 
 
+async def test_without_guests_a_token_does_not_tell_which_names_there_are() -> None:
+    history = MemoryHistory()
+    async with running_server(history=history) as server:
+        await registered(dialler(server))
+    async with running_server(history=history, settings=Settings(guests=False)) as server:
+        answers = set()
+        for name in ("alice", "bobby"):
+            for token in ("somebot.x", f"{name}.x"):
+                peer = await dialler(server)()
+                await peer.tell(Hello(name, token=token))
+                error = await peer.hear(Error)
+                answers.add((error.code, error.text.replace(name, "NAME")))
+        assert len(answers) == 1
+
+
 # ---------------------------------------------------------------- several devices
 
 

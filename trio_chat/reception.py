@@ -93,11 +93,12 @@ class Reception:
 
         Raises `WrongPassword`, `TryLater`, `AccountNeeded`; of a bot `NotStored`.
         """
-        if not self.guests and hello.password is None and self._account(name) is None:
-            raise AccountNeeded("there are no guests here; the name has to be registered")
         stay = None if hello.token is None else await self._recognise(name, hello.token)
         if stay is None and hello.token is not None and find_bot(hello.token) is not None:
             raise WrongPassword(f"this token is not, or not any more, one of {name}")
+        # Only now: what is said to a token does not tell whether there is such a name.
+        if not self.guests and hello.password is None and self._account(name) is None:
+            raise AccountNeeded("there are no guests here; the name has to be registered")
         proof = Proof(hello.token, stay, client=hello.client, is_passing=hello.passing)
         if stay is not None or self.hub.is_here(name, hello.token):
             return proof
