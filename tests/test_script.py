@@ -16,9 +16,20 @@ from trio_chat.doors.http import BODY_BYTES, GUARDS
 from trio_chat.doors.script import BEAT, EPOCH, JOINED, STATUS
 from trio_chat.doors.tls import Tls
 from trio_chat.errors import BY_CODE
-from trio_chat.history import Account, DeviceId, Registered, Stay, Token
+from trio_chat.history import Account, DeviceId, Keep, Registered, Stay, Token
 from trio_chat.history.memory import MemoryHistory
-from trio_chat.messages import Called, Event, Hello, Join, Leave, Members, Say, Who
+from trio_chat.messages import (
+    Ack,
+    Called,
+    Event,
+    Hello,
+    Join,
+    Leave,
+    Members,
+    Restrict,
+    Say,
+    Who,
+)
 from trio_chat.names import Name, skeleton
 from trio_chat.roles import Verb
 from trio_chat.session import CLOSE_WITHIN, Settings
@@ -27,6 +38,7 @@ from trio_chat.tokens import Scope, hash_token
 
 USUAL = frozenset({Verb.SEE, Verb.JOIN, Verb.HISTORY, Verb.SAY})
 CI, MUTE, ANYWHERE = "ci.token-for-ops", "ci.token-that-only-listens", "ci.token-for-all"
+OWNER = "token-of-a-person"  # who makes rooms its own
 SCOPES: Mapping[str, Scope] = {
     CI: Scope(USUAL, frozenset({Name("ops")})),
     MUTE: Scope(USUAL - {Verb.SAY}, frozenset({Name("ops")})),
@@ -44,7 +56,7 @@ class Bots(MemoryHistory):
             if hash_token(known) == token:
                 kept = Token(token)
                 return Stay(DeviceId(number), Identity(7), Name("ci"), kept, scope=scope)
-        return None
+        return await super().recognise(token)
 
 
 @asynccontextmanager
@@ -52,8 +64,12 @@ async def open_house(
     settings: Settings | None = None, tls: Tls | None = None
 ) -> AsyncIterator[RunningServer]:
     history = Bots()
-    account = Account(Identity(7), Name("ci"), skeleton(Name("ci")), None)
-    await history.append([], [Registered(account)])
+    accounts = [
+        Account(Identity(number), Name(name), skeleton(Name(name)), None)
+        for number, name in ((7, "ci"), (8, "owner"))
+    ]
+    keep = Keep(DeviceId(1), Identity(8), Name("owner"), Token(hash_token(OWNER)))
+    await history.append([], [*map(Registered, accounts), keep])
     async with running_server(history=history, settings=settings, tls=tls) as server:
         yield server
 
@@ -201,7 +217,6 @@ async def test_tokens_and_rooms_that_are_not_there_are_answered_alike(
     posted = [
         await post(house, b"x", path)
         for path in (
-            f"/hooks/{ANYWHERE}?room=none",
             f"/hooks/{CI}?room=none",
             f"/hooks/{CI}?room=tea",
             f"/hooks/{CI}?room=@alice",
@@ -215,7 +230,6 @@ async def test_tokens_and_rooms_that_are_not_there_are_answered_alike(
     read = [
         await ask(house, reading(token, f"/rooms/{room}/events", Accept=accept))
         for token, room in (
-            (ANYWHERE, "none"),
             (CI, "none"),
             (CI, "tea"),
             (CI, "@alice"),
@@ -230,6 +244,29 @@ async def test_tokens_and_rooms_that_are_not_there_are_answered_alike(
     for answered in posted + read:
         assert answered == posted[0]
     assert (posted[0].status, code(posted[0])) == (404, "no_such_room")
+
+
+async def test_a_good_token_is_told_of_a_room_that_was_locked_and_not_whether_it_is_there(
+    house: RunningServer,
+) -> None:
+    owner = await dialler(house)()
+    await owner.tell(Hello("owner", token=OWNER))
+    for room in ("ops", "tea"):
+        await owner.tell(Join(room), Restrict(room, "invitation", id=room))
+        while await owner.link.receive() != Ack(room, room, 2):
+            pass
+    for token, room in ((CI, "ops"), (ANYWHERE, "tea"), (ANYWHERE, "none")):
+        path = f"/rooms/{room}/events"
+        for answered in (
+            await post(house, b"x", f"/hooks/{token}?room={room}"),
+            await ask(house, reading(token, path)),
+            await ask(house, reading(token, path, Accept="text/event-stream")),
+        ):
+            assert (answered.status, code(answered)) == (404, "no_such_room")
+            assert json.loads(answered.body)["text"] == (
+                f"there is no room {room} that ci may enter; if it was locked, ci has to be"
+                " invited"
+            )
 
 
 async def test_what_is_no_token_of_a_bot_costs_the_history_nothing(

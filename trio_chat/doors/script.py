@@ -9,6 +9,7 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -94,8 +95,20 @@ _NOWHERE = Error(NoSuchRoom.code, "there is no such room, or none that this toke
 
 def as_response(error: Error) -> HttpResponse:
     """A refusal, in HTTP's words and in ours."""
-    if error.code in HIDDEN:
-        error = _NOWHERE
+    return _as_it_is(_NOWHERE if error.code in HIDDEN else error)
+
+
+def _as_response_to(token: str, error: Error) -> HttpResponse:
+    """A refusal to a bot whose token is good, and for that room: whoever keeps it has to find
+    out what is wrong. It may be a room that is hidden from the bot, or none at all."""
+    if error.code != NoSuchRoom.code:
+        return as_response(error)
+    bot = find_bot(token)
+    text = f"{error.text} that {bot} may enter; if it was locked, {bot} has to be invited"
+    return _as_it_is(evolve(error, text=text))
+
+
+def _as_it_is(error: Error) -> HttpResponse:
     status = STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
     headers = {} if error.retry is None else {"Retry-After": str(math.ceil(error.retry))}
     return HttpResponse(status, SERVER.encode(evolve(error, id=None)), JSON, headers)
@@ -201,7 +214,7 @@ async def say(converse: Converse, arrival: Arrival, token: str, say: Say) -> Htt
     errors = [reply for reply in replies if isinstance(reply, Error)]
     if acks:
         return HttpResponse(HTTPStatus.OK, SERVER.encode(acks[0]), JSON)
-    return as_response(errors[0] if errors else _CLOSING)
+    return _as_response_to(token, errors[0] if errors else _CLOSING)
 
 
 _CLOSING = Error(Busy.code, "the server is closing; try again in a moment", retry=1)
@@ -227,7 +240,8 @@ async def give_events(converse: Converse, visit: Visit, token: str, join: Join) 
     said = _lines(_hello(token), join)
     outbox = Outbox()
     follows = EVENT_STREAM in visit.request.headers.get("accept", "")
-    feed = Feed(visit.stream, visit.exchange, outbox, follows)
+    refuse = partial(_as_response_to, token)
+    feed = Feed(visit.stream, visit.exchange, outbox, refuse, follows)
     await converse(feed, outbox, evolve(visit.arrival, heard=said))
 
 
@@ -243,6 +257,7 @@ class Feed(trio.abc.HalfCloseableStream):
     stream: trio.abc.Stream
     exchange: Exchange
     outbox: Outbox
+    refuse: Callable[[Error], HttpResponse] = field(repr=False)  # it knows a token
     follows: bool
     _lines: LineBuffer = field(factory=LineBuffer, init=False)
     _epoch: str = field(default="", init=False)
@@ -303,7 +318,7 @@ class Feed(trio.abc.HalfCloseableStream):
         """A refusal, if it comes in time; else it just ends, and is not complete."""
         self._is_over = True
         self._pause.cancel(reason="over")
-        return b"" if self._has_begun else self.exchange.encode(as_response(error))
+        return b"" if self._has_begun else self.exchange.encode(self.refuse(error))
 
     @property
     def _is_complete(self) -> bool:
