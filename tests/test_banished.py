@@ -30,7 +30,10 @@ from trio_chat.messages import (
     Join,
     Ping,
     Pong,
+    React,
     Restrict,
+    Say,
+    Topic,
     Welcome,
     Who,
 )
@@ -214,7 +217,14 @@ async def test_who_is_banned_from_a_room_is_told_why_and_for_how_long(
     await op.hear(Ack)
     assert isinstance((await eve.hear(Event)).message, Ban)
     when = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-    for ask in (Join("tea", id="x"), History("tea", id="x"), Who("Tea", id="x")):
+    for ask in (
+        Join("tea", id="x"),
+        History("tea", id="x"),
+        Who("Tea", id="x"),
+        Say("tea", "let me in", id="x"),
+        Topic("tea", "mine", id="x"),
+        React("tea", 1, "+1", id="x"),
+    ):
         await eve.tell(ask)
         error = await eve.hear(Error)
         assert error.code == "banned"

@@ -15,7 +15,7 @@ from trio_chat import rules
 from trio_chat.amendments import Amendment, promote, restrict, sanction, sweep
 from trio_chat.charter import Identity
 from trio_chat.drafts import ONCE, RoomDraft
-from trio_chat.errors import IdTaken, NotStored, Refused
+from trio_chat.errors import Banned, IdTaken, NotStored, Refused
 from trio_chat.history import (
     Came,
     Change,
@@ -110,7 +110,7 @@ class Batch:
             self._refusals.append(why.code)
             if isinstance(post, ONCE) and post.id is not None:
                 self.doubtful.add(Key(device.name, post.id))
-            self._answer(device, Error(why.code, str(why), post.id))
+            self._answer(device, Error(why.code, str(why), post.id, why.retry))
 
     def renew(self, device: Device) -> None:
         """Keep the token that `device` has been given to come back with, if it is one that
@@ -183,7 +183,11 @@ class Batch:
             rules.NOTHING if target is None else target.seen_by(member.identity, draft.charter)
         )
         standing = self._standing(device, draft, post)
-        logged = rules.decide(post, standing, seen, self._other(draft, post))
+        other = self._other(draft, post)
+        try:
+            logged = rules.decide(post, standing, seen, other)
+        except Banned as banned:  # of which the rules know neither why nor until when
+            raise draft.charter.bans[member.name].refusal(draft.room.name, self.now) from banned
         amended = self._amend(draft, member, post, standing)
         if amended is not None and self.failure is not None:
             raise self.failure.with_traceback(None)
