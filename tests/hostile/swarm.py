@@ -260,13 +260,13 @@ HOLD_PATIENCE = 15.0
 """Seconds for an answer, if only a refusal: of those there are 32 at once."""
 
 
-async def hold(port: int, times: int) -> object:
+async def hold(port: int, times: int, patience: float = HOLD_PATIENCE) -> object:
     """So many connections that come in, and stay until they are told."""
     replies: Counter[str] = Counter()
     links: list[Link] = []
 
     async def come_in(number: int) -> None:
-        link = Link(await dial_tcp(HOST, port), HOLD_PATIENCE)
+        link = Link(await dial_tcp(HOST, port), patience)
         links.append(link)
         try:
             await _send(link, Hello(f"held{number}"))
@@ -347,7 +347,7 @@ async def _read_on(
     one: Inside, resume: Callable[[str, int], Awaitable[int]], holes: list[int]
 ) -> None:
     last = one.last
-    with suppress(LinkLost):
+    with suppress(LinkLost), trio.move_on_after(HEAR_WITHIN):
         while True:
             last = _newest(await one.link.receive(), last)
     await trio.aclose_forcefully(one.link.stream)
@@ -371,7 +371,7 @@ async def _resume(port: int, name: str, room: str, token: str, last: int) -> int
 
 
 HEAR_WITHIN = 3.0
-"""Seconds for all that was missed."""
+"""Seconds for what the kernel holds, and for all that was missed."""
 
 
 def _newest(reply: Reply, last: int) -> int:
