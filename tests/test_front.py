@@ -10,7 +10,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from tests.conftest import Dial
 from tests.test_gate import Passes
 from trio_chat import errors, session
-from trio_chat.doors import front
+from trio_chat.doors import front, web
 from trio_chat.gate import IN_ONE_PASS
 from trio_chat.messages import Error, Hello, Welcome
 from trio_chat.session import CLOSE_WITHIN, HELLO_BYTES, HELLO_WITHIN, Session, Settings
@@ -112,6 +112,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     monkeypatch.setattr(Session, "run", begin)
     monkeypatch.setattr(session, "hang_up", end)
     monkeypatch.setattr(front, "hang_up", end)
+    monkeypatch.setattr(web, "hang_up", end)
     return seen
 
 
@@ -142,7 +143,7 @@ async def test_those_who_come_or_go_in_the_same_moment_take_turns(
         assert max(Counter(moves).values()) <= IN_ONE_PASS
 
 
-@pytest.mark.parametrize("first", [b"{", b"{}\n"])
+@pytest.mark.parametrize("first", [b"{", b"{}\n", b"GET / HTTP/1.1\r\n"])
 async def test_those_whose_time_is_over_in_the_same_moment_take_turns(
     server: RunningServer, turns: Turns, first: bytes
 ) -> None:

@@ -99,6 +99,7 @@ class Server:
             self._closing.is_set,
             self.vitals,
             self._hub.tally,
+            self._exit,
         )
         web = Web(house, self._own_sites(), self.scrapers)
         self._front = Front(

@@ -24,7 +24,7 @@ from trio_chat.doors.sites import Sites, parse_origin
 from trio_chat.doors.stream import direct_write
 from trio_chat.doors.websocket import Frames, FrameStream, shake_hands, text_frames
 from trio_chat.errors import LinkLost, Refused, TlsRequired, WireError
-from trio_chat.gate import plain_address
+from trio_chat.gate import Turnstile, plain_address
 from trio_chat.messages import Error
 from trio_chat.outbox import Outbox
 from trio_chat.session import (
@@ -54,13 +54,15 @@ Network = IPv4Network | IPv6Network
 @frozen
 class House:
     """What a server does for those who ask over HTTP. `admit`: what a bot's token is good
-    for, if it may come now. `is_draining`: is it closing?"""
+    for, if it may come now. `is_draining`: is it closing? `exit`: whoever asks for nothing in
+    time waits there."""
 
     converse: Converse
     admit: Callable[[str], Awaitable[Scope]]
     is_draining: Callable[[], bool]
     vitals: Callable[[], Vitals]
     tally: Tally
+    exit: Turnstile = field(factory=Turnstile)
 
 
 @define(eq=False)
@@ -83,7 +85,7 @@ class Web:
     async def _exchange(self, stream: trio.abc.Stream, arrival: Arrival, serve: Serve) -> None:
         exchange = Exchange()
         try:
-            request = await _hear(stream, exchange, arrival)
+            request = await _hear(stream, exchange, arrival, self.house.exit)
             self.sites.check(request)
             response = await serve(Visit(stream, exchange, request, evolve(arrival, heard=b"")))
         except NotServed as no:
@@ -197,7 +199,9 @@ def _require(request: HttpRequest, *methods: str) -> None:
         raise NotServed(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
 
 
-async def _hear(stream: trio.abc.Stream, exchange: Exchange, arrival: Arrival) -> HttpRequest:
+async def _hear(
+    stream: trio.abc.Stream, exchange: Exchange, arrival: Arrival, exit: Turnstile
+) -> HttpRequest:
     """The request. Raises `NotServed`, `LinkLost`."""
     with trio.move_on_at(arrival.at + HELLO_WITHIN):
         request = exchange.hear(arrival.heard)
@@ -206,6 +210,7 @@ async def _hear(stream: trio.abc.Stream, exchange: Exchange, arrival: Arrival) -
                 await _send(stream, exchange.permit())
             request = exchange.hear(await _receive(stream))
         return request
+    await exit.pass_through()
     raise NotServed(HTTPStatus.REQUEST_TIMEOUT, f"no request within {HELLO_WITHIN:.0f} s")
 
 
