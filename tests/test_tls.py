@@ -3,6 +3,7 @@
 import base64
 import shutil
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,13 @@ from cryptography.x509.oid import ExtensionOID
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer
+from tests.test_gate import Passes
 from trio_chat.client.link import Link
 from trio_chat.doors import certificate
+from trio_chat.doors.front import Front
 from trio_chat.doors.tls import Tls
 from trio_chat.errors import LinkLost, SetupError
+from trio_chat.gate import IN_ONE_PASS
 from trio_chat.messages import (
     Ack,
     Error,
@@ -215,6 +219,25 @@ async def test_what_only_looks_like_tls_is_let_go(
         pass  # an alert, maybe
     assert trio.current_time() <= HELLO_WITHIN
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_those_who_shake_no_hands_go_in_turns(
+    secured: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, went, answer = Passes(), list[int](), Front.answer
+
+    async def go(self: Front, stream: trio.abc.Stream) -> None:
+        with pytest.raises(LinkLost):
+            await answer(self, stream)
+        went.append(passes.count)
+
+    monkeypatch.setattr(Front, "answer", go)
+    trio.lowlevel.add_instrument(passes)
+    for _ in range(10 * IN_ONE_PASS):
+        await (await dial_plainly(secured)).tell_bytes(HANDSHAKE)
+    await trio.sleep(HELLO_WITHIN + CLOSE_WITHIN)
+    assert len(went) == 10 * IN_ONE_PASS
+    assert max(Counter(went).values()) <= IN_ONE_PASS
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")

@@ -130,6 +130,7 @@ class Front:
     ) -> trio.abc.Stream:
         with self._patience(arrival):
             return await tls.secure(stream, heard)
+        await self.exit.pass_through()
         raise LinkLost("the handshake took too long")
 
     @contextmanager
