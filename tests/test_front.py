@@ -89,9 +89,11 @@ async def test_a_bug_at_the_door_is_logged_and_the_server_stands(
 
 @define(eq=False)
 class Turns:
-    """In which pass of the loop how many sessions begin, and connections are hung up on."""
+    """In which pass of the loop sessions begin, that of alice among them, and connections are
+    hung up on."""
 
     passes: Passes = field(factory=Passes)
+    alice: int = 0
     came: list[int] = field(factory=list)
     went: list[int] = field(factory=list)
 
@@ -103,6 +105,8 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 
     async def begin(self: Session) -> None:
         seen.came.append(seen.passes.count)
+        if b"alice" in self.arrival.heard:
+            seen.alice = seen.passes.count
         await run(self)
 
     async def end(stream: trio.abc.Stream, last_word: bytes = b"") -> None:
@@ -154,17 +158,22 @@ async def test_those_whose_time_is_over_in_the_same_moment_take_turns(
     assert max(Counter(turns.went).values()) <= IN_ONE_PASS
 
 
-async def test_who_comes_does_not_wait_for_those_whose_time_is_over(
-    server: RunningServer, turns: Turns
+@pytest.mark.parametrize("how", ["late", "gone"])
+async def test_who_comes_does_not_wait_for_those_who_go(
+    server: RunningServer, turns: Turns, how: str
 ) -> None:
     trio.lowlevel.add_instrument(turns.passes)
-    await _come(server, b"{")
-    await trio.sleep(HELLO_WITHIN)
-    (receiving,) = memory_stream_pair()[1:]
-    server.serve(receiving)
-    receiving.receive_stream.put_data(CLIENT.encode(Hello("alice")))
+    for receiving in await _come(server, b"{"):
+        if how == "gone":
+            receiving.put_eof()
+    await trio.sleep(HELLO_WITHIN if how == "late" else 0)
+    alice = memory_stream_pair()[1]
+    alice.receive_stream.put_data(CLIENT.encode(Hello("alice")))
+    server.serve(alice)
+    dialled = turns.passes.count
     await trio.sleep(CLOSE_WITHIN)
-    assert turns.came[0] < max(turns.went)
+    assert 0 < turns.alice - dialled <= 6  # passes, were there nobody else, too
+    assert max(turns.went) - dialled > 8
 
 
 async def test_who_dawdles_over_a_line_has_no_session(

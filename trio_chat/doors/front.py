@@ -2,7 +2,7 @@
 
 They are read, not peeked at, and handed on with the connection: so a client of the line
 door, which is most of them, is looked at without a single call to the system. Of a line, all
-is read: who dawdles over the first one costs 5 KiB, and a session would take 4 more.
+is read: who dawdles over the first one costs 5 KiB, and with a session 8.
 """
 
 import logging
@@ -48,8 +48,9 @@ class Front:
     Its clock runs from when it was made: the session goes on with it, so that a hello is
     due as soon as if nobody had looked at the first bytes, nor shaken hands.
 
-    `entrance`: whoever has said first words waits there; `exit`: who said none in time.
-    `tls`: encrypts everything; whoever comes without is refused, and a browser sent on.
+    `entrance`: whoever has said first words waits there; `exit`: who says none, or not in
+    time. `tally`: counts those. `tls`: encrypts everything; whoever comes without is refused,
+    and a browser sent on.
     """
 
     converse: Converse
@@ -114,12 +115,13 @@ class Front:
             while _is_awaited(heard) and (chunk := await _receive(stream)):
                 heard += chunk
         is_late = waiting.cancelled_caught and not self._is_closing
-        await (self.exit if is_late else self.entrance).pass_through()
+        turnstile = self.exit if _is_awaited(heard) else self.entrance
+        await turnstile.pass_through()
         return None if is_late else tongue_of(heard) or Tongue.LINES, heard
 
     async def _let_go(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
-        """Tell who has said no hello, and hang up. (A session would say the same; but many
-        may be told at once, and it takes three times as long.)"""
+        """Tell who has said no hello, and hang up. (A session would say the same, with a
+        nursery and a task for its writer; and many may be told at once.)"""
         log.info("turned away", extra={"code": NO_HELLO.code, "address": arrival.address})
         self.tally.refusals[NO_HELLO.code] += 1
         with trio.move_on_after(CLOSE_WITHIN):
