@@ -19,12 +19,15 @@ import trio.testing
 from attrs import define, evolve, field
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.formatted_text import fragment_list_to_text as to_plain_text
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from trio_chat.client import commands
 from trio_chat.client.buffers import WAITING_ITEMS
 from trio_chat.client.chat import Chat
+from trio_chat.client.clean import clean
 from trio_chat.client.colours import COLOURS, NAMES
 from trio_chat.client.errands import CONTEXT, MET_CONTEXT
 from trio_chat.client.feed import Item
@@ -34,7 +37,7 @@ from trio_chat.client.notices import NAME_COLOURS, notice
 from trio_chat.client.person import WAITING, Person
 from trio_chat.client.screen import HINT, PENDING_LINES, TURN, Screen
 from trio_chat.client.terminal import run_terminal
-from trio_chat.client.wrap import plain
+from trio_chat.client.wrap import PORTION, Fragments, height, plain
 from trio_chat.errors import (
     AlreadyInRoom,
     BadName,
@@ -620,6 +623,17 @@ async def test_one_switches_while_the_server_does_not_answer_and_texts_stay_wher
     ]
 
 
+async def test_a_text_behind_a_join_and_a_switch_is_noted_for_where_one_switches_to(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        await in_two_rooms(desk)
+        desk.chat.is_answering = False
+        desk.type("/join den", ENTER, ALT_1, "to the lobby", ENTER)
+        await soon(lambda: len(journal.unsent) == 1)
+    assert [unsent.room for unsent in journal.unsent.values()] == ["lobby"]
+
+
 async def test_who_calls_elsewhere_is_announced_at_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -837,7 +851,7 @@ async def test_the_server_is_told_what_was_shown(desk: Desk) -> None:
         desk.type("/1", ENTER)
         await desk.see("two")
         desk.chat.hear("three", seq=6)
-        await desk.see("three")
+        await desk.until(lambda: "three" in desk.text and desk.prompt == "lobby>")
         desk.type("/quit", ENTER)
         await left.wait()
     assert desk.chat.reads == [("garden", 2), ("lobby", 6)]
@@ -1580,6 +1594,80 @@ async def test_showing_waits_until_it_is_drawn(desk: Desk) -> None:
         for number in range(100):
             assert await screen.show(notice(f"number {number}"))
             assert f"number {number}" in desk.text
+            assert desk.prompt == "lobby>"  # below it, so that a key had its turn meanwhile
+
+
+async def test_between_two_looks_at_the_keyboard_little_is_drawn(desk: Desk) -> None:
+    screen, lines = Screen(), 10 * PORTION
+    async with desk.sitting(screen):
+        desk.type("k")
+        await screen.show(notice("\n".join(f"line {number}." for number in range(lines))))
+        assert desk.text.index("lobby> k") < desk.text.index(f"line {lines - 1}.")
+    assert max(drawn.count("line") for drawn in desk.output.drawn) == PORTION
+    assert re.findall(r"line (\d+)\.", desk.text) == [str(number) for number in range(lines)]
+
+
+async def test_long_texts_are_made_few_at_a_time(desk: Desk) -> None:
+    long, heights = "\n" * (PORTION // 2 - 1), list[int]()
+
+    class Measured(Screen):
+        async def show(self, fragments: Fragments) -> bool:
+            heights.append(height(fragments))
+            return await super().show(fragments)
+
+    async with desk.sitting(Measured()):
+        for number in range(50):
+            desk.chat.hear(f"n{number}.{long}", seq=number + 1)
+        await desk.see("n49.")
+    assert max(heights) <= PORTION + 2  # the lines of the day, and of what is new
+    assert sum(heights) >= 50 * PORTION // 2
+
+
+async def test_a_key_costs_the_same_however_much_is_typed_already(desk: Desk) -> None:
+    class Counted(Screen):
+        asked = 0
+
+        def prompt(self) -> FormattedText:
+            self.asked += 1
+            return super().prompt()
+
+    screen = Counted()
+    async with desk.sitting(screen):
+        desk.output.columns = 40
+        desk.type("a", PASTE.format("word " * 2000))
+        await desk.see("word word")
+        before = screen.asked
+        desk.type("z")
+        await desk.see("z")
+        assert 0 < screen.asked - before < 30
+
+
+def test_before_each_line_of_what_is_typed_there_is_room_for_the_prompt() -> None:
+    screen = Screen()
+    screen.room = "garden"
+    assert to_plain_text(screen.prefix(0, 0)) == "garden> "
+    assert to_plain_text(screen.prefix(0, 1)) == to_plain_text(screen.prefix(7, 0)) == " " * 8
+    screen.set_state(State.RECONNECTING)
+    assert to_plain_text(screen.prefix(0, 0)) == "garden (reconnecting)> "
+    assert to_plain_text(screen.prefix(1, 0)) == " " * 23
+
+
+async def test_of_long_texts_under_way_only_the_beginning_is_looked_at(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned = list[str]()
+
+    def note(text: str) -> str:
+        cleaned.append(text)
+        return clean(text)
+
+    monkeypatch.setattr("trio_chat.client.screen.clean", note)
+    screen = Screen()
+    async with desk.sitting(screen):
+        screen.set_state(State.RECONNECTING)
+        screen.hold("1", "日本" * 5000)
+        await desk.see("… 日本")
+    assert max(map(len, cleaned)) <= 4 * desk.output.columns
 
 
 async def test_while_there_is_a_prompt_neither_thread_keeps_the_other_one_waiting(

@@ -8,7 +8,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_chat.client.clean import REPLACED
+from trio_chat.client.clean import REPLACED, clean
 from trio_chat.client.notices import (
     NAME_COLOURS,
     help_text,
@@ -22,6 +22,7 @@ from trio_chat.client.notices import (
     warning,
 )
 from trio_chat.client.view import View
+from trio_chat.client.wording import GLIMPSE
 from trio_chat.client.wrap import Fragments, cells, plain
 from trio_chat.errors import Refused
 from trio_chat.messages import (
@@ -358,6 +359,25 @@ def test_what_was_said_elsewhere_is_one_line_that_says_where(view: View) -> None
     said = event(Say("garden", "alice:\nlook at " + "x" * 200), "bob")
     assert plain(view.announce(said)).startswith("12:00 garden bob │ alice: ⏎ look at xxx")
     assert cells(plain(view.announce(said))) == 80
+
+
+def test_of_a_text_that_is_only_mentioned_no_more_is_looked_at_than_the_beginning(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a hundred answers to a long text took a second."""
+    cleaned = list[str]()
+
+    def note(text: str, *, lines: bool = False) -> str:
+        cleaned.append(text)
+        return clean(text, lines=lines)
+
+    monkeypatch.setattr("trio_chat.client.wording.clean", note)
+    long = event("日本 " * 5000, "bob", seq=4)
+    assert plain(view.announce(long)).endswith("日本 …")
+    answer = view.show(event(Say("lobby", "yes", reply_to=4), "bob", seq=5), {4: long})
+    assert plain(answer).split("\n")[0].endswith("…")
+    view.show(event(React("lobby", 4, "👍"), "bob", seq=6), {4: long})
+    assert max(map(len, cleaned)) <= GLIMPSE
 
 
 # ---------------------------------------------------------------- other things shown

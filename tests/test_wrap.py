@@ -1,5 +1,7 @@
 """Where text is broken, and how wide it is."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +11,15 @@ from trio_chat.client.clean import clean
 from trio_chat.client.wrap import (
     CLUSTER_CELLS,
     NARROW,
+    PORTION,
     Fragments,
     cells,
     clip,
     clusters,
     fit,
+    height,
     plain,
+    portions,
     wrap,
 )
 
@@ -102,3 +107,43 @@ def test_styles_go_on_across_lines() -> None:
 )
 def test_what_is_too_long_is_cut(text: str, columns: int, clipped: str) -> None:
     assert clip(text, columns) == clipped
+
+
+def test_of_a_long_text_no_more_is_looked_at_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    def note(text: str) -> Iterator[str]:
+        for cluster in clusters(text):
+            looked_at.append(cluster)
+            yield cluster
+
+    monkeypatch.setattr("trio_chat.client.wrap.clusters", note)
+    assert clip("日本" * 10_000, 21) == f"{'日本' * 5}…"
+    assert len(looked_at) == 11
+
+
+def test_what_looks_alike_is_one_piece_of_a_line() -> None:
+    """A fragment costs as much to draw as a hundred letters."""
+    broken = wrap(
+        [("red", "a " * 5000), ("blue", "b " * 5000)], 100, [("", "> ")], [("", "| ")]
+    )
+    assert len(broken) <= 3 * height(broken) + 1
+    assert plain(broken).count("a") == plain(broken).count("b") == 5000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        [("red", "one line")],
+        [("red", "\n".join(map(str, range(PORTION))))],
+        [("red", "\n".join(map(str, range(5 * PORTION + 1))))],
+        [(style, f"{n}\n") for n in range(PORTION) for style in ("red", "blue")],
+        [("", "\n" * 3 * PORTION)],
+    ],
+)
+def test_a_text_of_many_lines_comes_in_portions(text: Fragments) -> None:
+    parts = list(portions(text))
+    assert max(map(height, parts)) <= PORTION
+    assert len(parts) == -(-height(text) // PORTION)
+    assert "\n".join(map(plain, parts)) == plain(text)
+    assert {style for part in parts for style, _ in part} <= {"", "red", "blue"}

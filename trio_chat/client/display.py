@@ -14,13 +14,9 @@ from trio_chat.client.status import room_status
 from trio_chat.client.surface import Surface
 from trio_chat.client.view import View, last_seq, room_of
 from trio_chat.client.wording import UNKNOWN, Known
-from trio_chat.client.wrap import Fragments, fit
+from trio_chat.client.wrap import PORTION, Fragments, fit, height
 from trio_chat.messages import Ban, Called, Event, Gap, Kick, Marked, Page, Say
 from trio_chat.pairs import is_private
-
-SLICE = 100
-"""Items that are drawn at once: what is typed meanwhile waits a few milliseconds. With
-fewer, a flood would be drawn hardly faster than the prompt below it."""
 
 
 def _tell_nobody(*_: object) -> None:
@@ -148,15 +144,29 @@ class Display:
             buffer.mark(marked.seq, self.buffers.attention)
 
     async def _show(self, items: Sequence[Item]) -> None:
-        for part in _slices(items):
-            self.fresh_view()
-            shown = [fragments for item in part if (fragments := self._take(item))]
+        for part, shown in self._portions(items):
             if shown and not await self.screen.show(join_lines(shown)):
                 return
             for item in part:
                 if self.buffers.is_shown(item):
                     self._see(room_of(item), last_seq(item))
+            await trio.lowlevel.checkpoint()  # where nothing of it is shown, too
         self.refresh()
+
+    def _portions(
+        self, items: Sequence[Item]
+    ) -> Iterator[tuple[Sequence[Item], Sequence[Fragments]]]:
+        """What makes a portion of lines, or is as many items, and how it looks."""
+        start, lines, shown = 0, 0, list[Fragments]()
+        self.fresh_view()
+        for end, item in enumerate(items, 1):
+            if fragments := self._take(item):
+                shown.append(fragments)
+                lines += height(fragments)
+            if lines >= PORTION or end == min(start + PORTION, len(items)):
+                yield items[start:end], shown
+                start, lines, shown = end, 0, []
+                self.fresh_view()
 
     def _see(self, room: str, seq: int) -> None:
         self.journal.see(room, seq)
@@ -228,8 +238,3 @@ class Display:
                 return self.view.announce(item) if buffer.is_unseen(item) else None
             case _:
                 return None
-
-
-def _slices(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), SLICE):
-        yield items[start : start + SLICE]

@@ -8,7 +8,7 @@ from trio_chat.client.clean import clean
 from trio_chat.client.commands import POINTER
 from trio_chat.client.deeds import local_minute
 from trio_chat.client.notices import in_place, join_lines, name_style, notice, shown_name
-from trio_chat.client.wording import Wording, one_line, said
+from trio_chat.client.wording import Wording, glimpse, one_line
 from trio_chat.client.wrap import Fragments, clip, wrap
 from trio_chat.messages import DeviceInfo, Event, Found, Hit
 
@@ -30,7 +30,9 @@ def text_list(texts: Sequence[Event], columns: int) -> Fragments:
     """Texts with their numbers, so that one can say which is meant."""
     if not texts:
         return notice("there is no text here to refer to")
-    lines = (f"{POINTER}{event.seq} {shown_name(event.by)}: {said(event)}" for event in texts)
+    lines = (
+        f"{POINTER}{event.seq} {shown_name(event.by)}: {glimpse(event)}" for event in texts
+    )
     return [("notice", "\n".join(clip(line, columns) for line in lines))]
 
 

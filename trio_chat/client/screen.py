@@ -44,7 +44,7 @@ from trio_chat.client.reflow import reflows, rows_gained
 from trio_chat.client.status import status_line
 from trio_chat.client.surface import Keys, complete_nothing, state_text, take_nothing
 from trio_chat.client.view import View
-from trio_chat.client.wrap import Fragments, clip, fit
+from trio_chat.client.wrap import Fragments, cells, clip, fit, portions
 from trio_chat.errors import SetupError
 from trio_chat.secret import Secret
 
@@ -118,6 +118,8 @@ class Screen:
     _is_up: trio.Event = field(factory=trio.Event, init=False)
     _is_over: bool = field(default=False, init=False)
     _held: "list[_Drawing] | None" = field(default=None, init=False)  # while covered
+    _drawn: "list[_Drawing]" = field(factory=list, init=False)  # and the prompt is not yet
+    _in_order: trio.Lock = field(factory=trio.Lock, init=False)
 
     @property
     def columns(self) -> int:
@@ -164,13 +166,20 @@ class Screen:
                 self._call_soon(self._resize)
 
     async def show(self, fragments: Fragments) -> bool:
-        """Print above the prompt; returns when it has been drawn: False if the prompt is
-        gone, and it has not.
+        """Print above the prompt; returns when it has been drawn, and the prompt below it:
+        False if the prompt is gone, and it has not.
 
-        To wait for that is what keeps a flood from piling up in the prompt's loop.
+        To wait for that is what keeps a flood from piling up in the prompt's loop, and from
+        being computed while a key is: the two threads would have half of the processor each.
         """
         await self._is_up.wait()
-        drawing = _Drawing(fragments)
+        async with self._in_order:
+            for portion in portions(fragments):
+                if not await self._show(_Drawing(portion)):
+                    return False
+        return True
+
+    async def _show(self, drawing: "_Drawing") -> bool:
         if self._call_soon(self._draw_or_hold, drawing):
             await drawing.is_done.wait()
         return drawing.was_drawn
@@ -247,13 +256,25 @@ class Screen:
     def prompt(self) -> FormattedText:
         """What stands before the typed text; above it the rooms, and what is pending."""
         above = [] if self._is_over else [*self._pending_lines(), *self._status()]
-        is_away = self.state is State.RECONNECTING
-        lost = [("class:lost", " (reconnecting)")] * is_away
+        return FormattedText([*above, *self._invitation()])
+
+    def prefix(self, line: int, wrapped: int) -> FormattedText:
+        """What stands before a line of the typed text, or before its rest where that is
+        broken."""
+        # prompt_toolkit would look for it in all of the prompt, for each of these lines: a
+        # key behind a text of 16 KiB took 50 ms.
+        invitation = self._invitation()
+        if line == wrapped == 0:
+            return FormattedText(invitation)
+        return FormattedText([("", " " * sum(cells(text) for _, text in invitation))])
+
+    def _invitation(self) -> list[tuple[str, str]]:
         if self.question is not None:
             asked = f"{self.question.what} (nobody sees it; Ctrl-C gives up): "
-            return FormattedText([*above, ("class:prompt", asked)])
-        room = ("class:prompt", self.room or "")
-        return FormattedText([*above, room, *lost, ("class:prompt", "> ")])
+            return [("class:prompt", asked)]
+        is_away = self.state is State.RECONNECTING
+        lost = [("class:lost", " (reconnecting)")] * is_away
+        return [("class:prompt", self.room or ""), *lost, ("class:prompt", "> ")]
 
     def _status(self) -> list[tuple[str, str]]:
         # Above the prompt, and no toolbar of prompt_toolkit, which needs to know where the
@@ -264,7 +285,8 @@ class Screen:
     def _pending_lines(self) -> list[tuple[str, str]]:
         now, is_away = time.monotonic(), self.state is State.RECONNECTING
         late = [p for p in self._pending if is_away or now >= p.since + SHOWN_AS_PENDING]
-        texts = [" ".join(pending.text.split()) for pending in late[-PENDING_LINES:]]
+        glance = 4 * self.columns  # of each text; it is drawn with each key
+        texts = [" ".join(pending.text[:glance].split()) for pending in late[-PENDING_LINES:]]
         more = len(late) - len(texts)
         shown = [f"… and {more} more"] * bool(more) + [f"… {clean(text)}" for text in texts]
         return [("class:pending", f"{clip(line, self.columns - 1)}\n") for line in shown]
@@ -315,9 +337,15 @@ class Screen:
         if self._held is not None:
             self._held.append(drawing)
             return
-        try:
-            drawing.was_drawn = self._draw(drawing.fragments)
-        finally:
+        self._drawn.append(drawing)
+        drawing.was_drawn = self._draw(drawing.fragments)
+        if not drawing.was_drawn:
+            self.tell_drawn()
+
+    def tell_drawn(self, _: object = None) -> None:
+        """The prompt stands below what was drawn."""
+        drawn, self._drawn = self._drawn, []
+        for drawing in drawn:
             self._token.run_sync_soon(drawing.is_done.set)
 
     def _draw(self, fragments: Fragments) -> bool:
@@ -543,6 +571,8 @@ def _make_session(screen: Screen) -> PromptSession[str]:
     # and the prompt, which believes the answer, would push everything off the screen.
     session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
     session.layout.current_window.height = _prompt_height
+    session.layout.current_window.get_line_prefix = screen.prefix
+    session.app.after_render += screen.tell_drawn
     return session
 
 

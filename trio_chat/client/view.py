@@ -19,6 +19,7 @@ from trio_chat.client.wording import (
     UNKNOWN,
     Known,
     Wording,
+    glimpse,
     is_deleted,
     is_told,
     said,
@@ -125,7 +126,7 @@ class View:
             ("bar", " │ "),
         ]
         columns = min(self.columns, ANNOUNCED_COLUMNS)
-        return clip_line([*margin, ("text", said(event))], columns)
+        return clip_line([*margin, ("text", glimpse(event))], columns)
 
     def line(self, item: Event | Gap) -> str:
         """One line without style, for a pipe or a file."""

@@ -37,6 +37,9 @@ UNKNOWN: Known = MappingProxyType({})
 QUOTED_COLUMNS = 40
 """The most cells of a text that is only mentioned."""
 
+GLIMPSE = 1000
+"""Characters that are looked at of a text of which one line is shown: more than a line has."""
+
 SIGN_COLUMNS = 32
 """The most cells of a sign: no server takes more than half as many characters."""
 
@@ -105,14 +108,14 @@ class Wording:
         if event is None:
             return f"event {seq}"
         whose = "your" if shown_name(event.by) == self.me else f"{shown_name(event.by)}'s"
-        return f'{whose} "{clip(said(event), QUOTED_COLUMNS)}"'
+        return f'{whose} "{clip(glimpse(event), QUOTED_COLUMNS)}"'
 
     def quote(self, seq: int, known: Known) -> str:
         """A text that is answered: who has said it, and as much of it as one line holds."""
         event = known.get(seq)
         if event is None:
             return f"event {seq}; /jump {seq} shows it"
-        return f"{in_place(shown_name(event.by))}: {said(event)}"
+        return f"{in_place(shown_name(event.by))}: {glimpse(event)}"
 
     def gap(self, gap: Gap) -> str:
         """What can't be had."""
@@ -128,6 +131,14 @@ def said(event: Event) -> str:
     if is_deleted(event):
         return DELETED
     return f"{one_line(text)}{EDITED}" if event.changed else one_line(text)
+
+
+def glimpse(event: Event) -> str:
+    """The beginning of what was said, which takes no longer where that is long."""
+    post = event.message
+    if not isinstance(post, Say) or len(post.text) <= GLIMPSE:
+        return said(event)
+    return f"{one_line(post.text[:GLIMPSE])}…"
 
 
 def is_deleted(event: Event) -> bool:

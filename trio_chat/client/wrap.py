@@ -7,6 +7,7 @@ line that is a cell too short does no harm where one that is too long would.
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 from attrs import define, field
 from wcwidth import wcwidth
@@ -24,6 +25,11 @@ CLUSTER_CELLS = 12
 NARROW = re.compile("[ -~\xa1-\xac\xae-\u024f│┌»─…⏎]*")
 """What takes one cell each and has nothing drawn onto it: Latin letters, and what we draw
 ourselves. It is counted twenty times as fast as what has to be looked up."""
+
+PORTION = 100
+"""Lines that are made, and drawn, at once: two screens. In between, the keyboard is looked at,
+which so waits a few milliseconds, however much there is to be shown. With fewer, a flood
+would be drawn hardly faster than the prompt below it."""
 
 _PIECES = re.compile(r"[^\S\n]+|\n|[^\s]+")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
@@ -54,15 +60,16 @@ def clusters(text: str) -> Iterator[str]:
 
 def clip(text: str, columns: int) -> str:
     """As much of the text as fits, with a sign where something was cut."""
-    if cells(text) <= columns:
+    if len(text) <= columns and NARROW.fullmatch(text):
         return text
-    kept, left = "", columns - 1
-    for cluster in clusters(text):
+    kept, left = "", columns
+    for cluster in clusters(text):  # no further than it has to be looked at
         left -= _cells_of_cluster(cluster)
         if left < 0:
-            break
-        kept += cluster
-    return f"{kept}…"
+            return f"{kept}…"
+        if left > 0:
+            kept += cluster
+    return text
 
 
 def wrap(
@@ -94,6 +101,33 @@ def fit(fragments: Fragments, columns: int) -> Fragments:
 def plain(fragments: Fragments) -> str:
     """The text alone."""
     return "".join(text for _, text in fragments)
+
+
+def height(fragments: Fragments) -> int:
+    """The lines of a text."""
+    return 1 + sum(text.count("\n") for _, text in fragments)
+
+
+def portions(fragments: Fragments) -> Iterator[Fragments]:
+    """A text in portions, each on lines of its own."""
+    if height(fragments) <= PORTION:
+        yield fragments
+        return
+    lines = _split(fragments)
+    while some := list(islice(lines, PORTION)):
+        yield [fragment for line in some for fragment in line][:-1]
+
+
+def _split(fragments: Fragments) -> Iterator[Fragments]:
+    """The lines of a text, each with its end."""
+    line: Fragments = []
+    for style, text in fragments:
+        first, *others = text.split("\n")
+        line.append((style, first))
+        for other in others:
+            yield [*line, ("", "\n")]
+            line = [(style, other)]
+    yield [*line, ("", "\n")]
 
 
 def _fits(text: Fragments, columns: int) -> bool:
@@ -188,9 +222,17 @@ class _Lines:
 
     def _add(self, style: str, piece: str, *, is_counted: bool = False) -> None:
         if piece:
-            self.done.append((style, piece))
+            self._append(style, piece)
             self.left -= 0 if is_counted else cells(piece)
             self._is_fresh = False
+
+    def _append(self, style: str, piece: str) -> None:
+        # What looks alike is drawn as one: a fragment costs as much as some hundred letters.
+        before, text = self.done[-1] if self.done and not self._is_fresh else ("", "")
+        if text and before == style:
+            self.done[-1] = (style, text + piece)
+        else:
+            self.done.append((style, piece))
 
     def _end_line(self) -> None:
         self.done += [("", "\n"), *self.below]
