@@ -276,6 +276,8 @@ class Person:
             case Enter(room):
                 with suppress(BadName):
                     self._target = parse_room(room)
+            case Go(room):
+                self._target = self.buffers.find(room) or self._target
             case Exit(room) if room is None or self.buffers.find(room) == self._target:
                 others = [name for name in self.buffers.rooms if name != self._target]
                 self._target = next(iter(others), None)
