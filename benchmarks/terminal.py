@@ -5,6 +5,7 @@ ten thousand events are drawn that were missed. The latter by a clock, and by wh
 itself computes until then, which is what is left of it on a machine that does nothing else.
 """
 
+import codecs
 import fcntl
 import os
 import pty
@@ -19,6 +20,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +58,12 @@ KEYS = [chr(code) for code in range(0x0400, 0x0530)]
 
 MESSAGE = re.compile(r"message (\d+)\.")
 
+LINE = 40
+"""The most characters of such a number, and what is around it."""
+
+DECODER = partial(codecs.getincrementaldecoder("utf-8"), "replace")
+"""A key may come in two pieces."""
+
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 PROGRAM = [sys.executable, "-m", "trio_chat"]
@@ -77,6 +85,7 @@ class Terminal:
     descriptor: int
     text: str = field(default="", init=False)
     newest: int = field(default=-1, init=False)
+    _decoder: codecs.IncrementalDecoder = field(factory=DECODER, init=False)
 
     def see(self, wanted: str) -> None:
         """Wait until something has been written."""
@@ -106,9 +115,10 @@ class Terminal:
     def _read(self, seconds: float) -> None:
         if not select.select([self.descriptor], [], [], max(0.0, seconds))[0]:
             raise TimeoutError(f"nothing is written any more; the last was {self.text[-300:]}")
-        data = os.read(self.descriptor, 65536).decode("utf-8", "replace")
-        self.text += CONTROLS.sub("", data)
-        numbers = [int(number) for number in MESSAGE.findall(self.text)]
+        data = CONTROLS.sub("", self._decoder.decode(os.read(self.descriptor, 65536)))
+        self.text += data
+        # No more than is new: what is computed here keeps a processor from the client.
+        numbers = [int(number) for number in MESSAGE.findall(self.text[-len(data) - LINE :])]
         self.newest = max(numbers, default=self.newest)
 
 
