@@ -518,6 +518,7 @@ async def test_a_taken_name_is_raised_where_one_connects(server: RunningServer) 
         ("localhost:2", 1, ("localhost", 2, False)),
         ("::1", 1, ("::1", 1, False)),
         ("[::1]:2", 1, ("::1", 2, False)),
+        ("[::1]", 2, ("::1", 2, False)),
         ("chat.lan:2", 1, ("chat.lan", 2, True)),
         ("plain://chat.lan:2", 1, ("chat.lan", 2, False)),
         (f"trio-chat://chat.lan:2/lobby#{PIN}", 1, ("chat.lan", 2, PIN)),

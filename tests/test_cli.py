@@ -165,7 +165,10 @@ def test_a_file_that_is_named_counts_instead_of_the_usual_one(
         ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, link, name"),
         ("[servers.work]\nhost = 1", "host can't be 1"),
         ("[servers.work]\nhost = 'a'\nport = true", "port can't be True"),
-        ("[servers.work]\nhost = 'a'\nport = 65536", "65536 is not"),
+        ("[servers.work]\nhost = 'a'\nport = 65536", "65536' is not"),
+        ("[servers.work]\nhost = 'a:1'\nport = 2", "a:1 has a port already"),
+        ("[servers.work]\nhost = 'a:http'", "'http' is not"),
+        ("[servers.work]\nhost = 'plain://a'", "is a link, and no host"),
         ("[servers.work]\nhost = 'a b'", "can't be the name of a host"),
         ("[servers.work]\nhost = 'a'\nname = '4'", "'4' is not"),
         ("[servers.work]\nhost = 'a'\nroom = ''", "'' is not"),
@@ -217,6 +220,8 @@ name = "alice"
 room = "garden"
 [servers.bare]
 host = "bare.example"
+[servers.near]
+host = "127.0.0.1:28765"
 [servers.far]
 link = "trio-chat://far.example:1/tea"
 """
@@ -234,6 +239,7 @@ link = "trio-chat://far.example:1/tea"
         ("connect bob --server plain://other:1", ("bob", "plain://other:1", "lobby")),
         ("say ops --server work", ("alice", "[::1]:9000", "ops")),
         ("say ops", ("al", "trio-chat://home.example:8765", "ops")),
+        ("connect bob --server near", ("bob", "127.0.0.1:28765", "lobby")),
         ("tail --server far", (None, "trio-chat://far.example:1/tea", "tea")),
         ("tail --server trio-chat://a/tea", (None, "trio-chat://a:8765/tea", "tea")),
         ("connect bob --server trio-chat://a/tea", ("bob", "trio-chat://a:8765/tea", "tea")),
@@ -840,7 +846,9 @@ async def test_nobody_reads_what_it_prints(words: str) -> None:
     assert done.returncode == 141
 
 
-@pytest.mark.parametrize("words", ["history export", "schema", "doctor"])
+@pytest.mark.parametrize(
+    "words", ["history export", "schema", "doctor", "--help", "--version", "say --help"]
+)
 def test_a_full_disk_behind_the_output_is_one_line(home: Path, words: str) -> None:
     take_in()
     with open("/dev/full", "wb") as full:

@@ -8,6 +8,7 @@ decided; every other exception is a bug, and shows its traceback.
 import json as json_format
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,7 @@ from trio_chat.ending import (
     flush_stdout,
     forget_stdout,
     leaves,
+    printing,
     report,
     report_mistake,
     tell,
@@ -52,6 +54,9 @@ MODULES = {
 would go to what a server needs."""
 
 COMMANDS = [*MODULES, "schema"]
+
+HELP = {"--help", "-h", "--version"}
+"""What cyclopts answers by itself."""
 
 app = App(
     name="trio-chat",
@@ -159,7 +164,8 @@ def run(words: Sequence[str]) -> int:
     say = _choose_voice(words)
     try:
         load(words)
-        status = app.meta(words)
+        with printing() if HELP & {*words} else nullcontext():
+            status = app.meta(words)
         flush_stdout()
     except* ChatError as failures:
         status = max(report(failure, say) for failure in leaves(failures))

@@ -19,9 +19,8 @@ from trio_chat.client.address import (
     PLAIN,
     SCHEME,
     Address,
-    address_of,
+    find_address,
     parse_address,
-    parse_host,
 )
 from trio_chat.errors import BadName, SetupError
 from trio_chat.names import parse_name
@@ -237,10 +236,12 @@ def _address_of(fields: dict[str, Any]) -> Address:
                 f"a link is {SCHEME}HOST:PORT/ROOM#PIN, with its own port, or {PLAIN}HOST:PORT"
             )
         return address
-    port = fields.get("port", DEFAULT_PORT)
-    if not 0 < port < 2**16:
-        raise ValueError(f"a port is a number from 1 to 65535, {port} is not")
-    return address_of(parse_host(fields["host"]), port)
+    if "://" in fields["host"]:
+        raise ValueError(f"{fields['host']} is a link, and no host: write link = …")
+    address = find_address(fields["host"], fields.get("port", DEFAULT_PORT))
+    if fields.get("port", address.port) != address.port:
+        raise ValueError(f"{fields['host']} has a port already; there can't be another one")
+    return address
 
 
 # ---------------------------------------------------------------- sources

@@ -69,7 +69,7 @@ def find_address(host: str, port: int) -> Address:
     """What a program means that may say all of it as the host. Raises `ValueError`."""
     if _is_ipv6(host):  # which needs no brackets beside a port
         return address_of(host, _checked_port(str(port)))
-    if ":" in host:
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
         return parse_address(host)
     return address_of(parse_host(host), _checked_port(str(port)))
 
