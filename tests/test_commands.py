@@ -25,6 +25,7 @@ from trio_chat.client.commands import (
     PutSign,
     Quit,
     SetTopic,
+    ShowAccess,
     ShowAround,
     ShowDeeds,
     ShowEarlier,
@@ -89,6 +90,7 @@ HOUR = timedelta(hours=1)
         ("/ban @bob 7d", Govern(Ban("", "bob"), timedelta(days=7))),
         ("/ban bob too loud", Govern(Ban("", "bob", reason="too loud"))),
         ("/silence bob 1h too  loud", Govern(Mute("", "bob", reason="too  loud"), HOUR)),
+        ("/access", ShowAccess()),
         ("/access key", Lock(None)),
         ("/access key open sesame", Lock("open sesame")),
         ("/access public", Govern(Restrict("", "public"))),
@@ -128,7 +130,6 @@ def test_an_unknown_command_gets_the_nearest_one(typed: str, meant: str) -> None
         *(
             "/join",
             "/join a b c",
-            "/access",
             "/access all",
             "/access public x",
             "/register x",

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from trio_chat.client.lifeline import State
 from trio_chat.client.lines import TOLD, LineScreen
 from trio_chat.client.notices import notice
 from trio_chat.client.terminal import run_terminal
+from trio_chat.messages import Kick
 from trio_chat.testing import running_server
 
 
@@ -90,6 +92,19 @@ async def test_a_conversation(terminal: Terminal) -> None:
             terminal.type("/edit x\n/quit\n")
             await terminal.see("no editor")
             await ended.wait()
+
+
+async def test_who_is_put_out_hears_so(terminal: Terminal) -> None:
+    async with running_server() as server, server.connect(name="bob") as bob:
+        await bob.register("a password of bob")
+        await bob.join("den")
+        async with server.connect(name="alice") as alice, trio.open_nursery() as nursery:
+            nursery.start_soon(partial(run_terminal, alice, "den", screen=terminal.screen))
+            await terminal.see("* you joined den\n")
+            await bob.moderate(Kick("den", "alice", "too loud"))
+            await terminal.see("* bob put you out of the room: too loud\n")
+            await terminal.see("you are in no room now; /join ROOM enters one\n")
+            nursery.cancel_scope.cancel()
 
 
 async def test_what_is_unread_is_told_once(terminal: Terminal) -> None:

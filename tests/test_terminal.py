@@ -342,7 +342,7 @@ class FakeChat:
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
         await self._note("rooms", "")
-        return (RoomInfo("lobby", 2, 7), RoomInfo("den", 1, 2))
+        return (RoomInfo("lobby", 2, 7, "invitation"), RoomInfo("den", 1, 2))
 
     async def history(
         self,
@@ -553,6 +553,7 @@ async def test_the_prompt_is_in_the_room_where_one_talks(desk: Desk) -> None:
         ("/query nobody", "nobody is called nobody"),
         ("/topic of two", "not for you in @bob"),
         ("/mute 4", "'4' is not"),
+        ("/access", "only who is invited gets in"),
     ],
 )
 async def test_answers_are_shown(desk: Desk, typed: str, shown: str) -> None:
@@ -566,6 +567,7 @@ async def test_answers_are_shown(desk: Desk, typed: str, shown: str) -> None:
 async def test_in_no_room_nothing_can_be_said(desk: Desk) -> None:
     async with desk.sitting():
         desk.type("/leave", ENTER, "hello?", ENTER)
+        await desk.see("you are in no room now; /join ROOM enters one")
         await desk.see("not said: hello?: you are in no room")
 
 
@@ -809,7 +811,8 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         await desk.see("── lobby ──")
         desk.chat.see(Ban("lobby", "alice", off=True), seq=5)
         desk.chat.see(post, seq=6)
-        await desk.see("bob put alice out" if isinstance(post, Kick) else "bob banned alice")
+        await desk.see("bob put you out" if isinstance(post, Kick) else "bob banned you")
+        await desk.see("you are in garden now")
         await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
 
 
@@ -834,7 +837,7 @@ async def test_who_is_put_out_elsewhere_is_told(desk: Desk) -> None:
     async with desk.sitting(screen):
         await in_two_rooms(desk)
         desk.chat.see(Kick("lobby", "alice", "bye"), seq=6)
-        await desk.see("bob put alice out of the room: bye (lobby)")
+        await desk.see("bob put you out of the room: bye (lobby)")
         await soon(lambda: plain(screen.rooms) == "1:garden")
 
 
@@ -982,6 +985,17 @@ async def test_what_one_said_last_comes_back_to_be_edited(desk: Desk) -> None:
         await desk.see("/edit-last teh end")
         desk.type("!", ENTER)
         await desk.until(lambda: desk.chat.asked[-1] == ("edit", "lobby", 4, "teh end!"))
+
+
+async def test_ctrl_u_begins_the_edit_anew_and_ends_it_only_the_second_time(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_a_talk(desk)
+        desk.type("/edit-last", ENTER)
+        await desk.see("/edit-last teh end")
+        desk.type(CTRL_U, "the end", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("edit", "lobby", 4, "the end"))
+        desk.type("/edit-last wrong", CTRL_U, CTRL_U, "no edit", ENTER)
+        await desk.until(lambda: desk.chat.asked[-1] == ("say", "lobby", "no edit"))
 
 
 async def test_what_is_stored_can_be_edited_before_it_is_shown(

@@ -21,7 +21,7 @@ from trio_chat.client.notices import (
     topic_line,
     warning,
 )
-from trio_chat.client.view import View
+from trio_chat.client.view import BESIDE_LINES, View
 from trio_chat.client.wording import GLIMPSE
 from trio_chat.client.wrap import Fragments, cells, plain
 from trio_chat.errors import Refused
@@ -393,6 +393,15 @@ def test_a_page_has_its_own_dates_and_a_frame(view: View) -> None:
         "── that was earlier in lobby; /history for more ──",
     ]
     assert shown(view, event("new")) == "12:00  alice » new"
+
+
+def test_beside_the_text_that_is_looked_for_long_ones_are_cut(view: View) -> None:
+    paste = "\n".join(map(str, range(200)))
+    events = event(paste, "bob", seq=4), event(paste, "carol", seq=5), event("x", "bob", seq=6)
+    shown = plain(view.page(Page("lobby", events, more=False), meant=5)).split("\n")
+    assert len(shown) == 1 + 1 + 200 + 1 + 1 + BESIDE_LINES
+    assert shown[BESIDE_LINES + 1] == "… 196 more lines"  # the day is one that is shown
+    assert len(plain(view.page(Page("lobby", events, more=False))).split("\n")) > 400
 
 
 def test_a_page_has_each_text_as_it_is_now(view: View) -> None:

@@ -194,6 +194,11 @@ class Lock:
 
 
 @frozen
+class ShowAccess:
+    """Show who gets into the current room."""
+
+
+@frozen
 class ShowDeeds:
     """Show the newest `count` things that moderators have done in the current room."""
 
@@ -255,6 +260,7 @@ Command = (
     | Govern
     | ShutOut
     | Lock
+    | ShowAccess
     | ShowDeeds
     | Register
     | ChangePassword
@@ -291,6 +297,9 @@ WISHES = ("highlight", "ignore", "mute")
 POINTER = ">"
 """Stands before a number or a name, to tell from the text behind it which one is answered.
 A text that begins like that is a quotation, which has a space there."""
+
+EDITING = "/edit-last "
+"""What stands before the text that one edits."""
 
 NO_TOPIC = "-"
 """The topic that takes the topic away."""
@@ -375,7 +384,9 @@ def _appoint(rank: RankName) -> Callable[..., Command]:
     return lambda name: Govern(Appoint("", _whom(name), rank))
 
 
-def _access(access: str, key: str | None = None) -> Command:
+def _access(access: str | None = None, key: str | None = None) -> Command:
+    if access is None:
+        return ShowAccess()
     if access == "key":
         return Lock(key)
     if access not in {"public", "invitation"} or key is not None:
@@ -544,10 +555,10 @@ _ROWS = (
     _Row("owner", "NAME", "make somebody an owner of this room", _appoint("owner")),
     _Row(
         "access",
-        "WHO [TEXT]",
-        "who gets in: public, invitation or key",
+        "[WHO] [TEXT]",
+        "who gets in: public, invitation or key; alone: show",
         _access,
-        "WHO [KEY]",
+        "[WHO] [KEY]",
         is_open=False,
     ),
     _Row(

@@ -1,17 +1,25 @@
 """What moderators do → words. No I/O."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import assert_never
 
 from trio_chat.client.clean import clean
 from trio_chat.client.notices import shown_name
-from trio_chat.messages import Appoint, Ban, Deed, Invite, Kick, Mute, Restrict
+from trio_chat.messages import AccessName, Appoint, Ban, Deed, Invite, Kick, Mute, Restrict
 
 _ACCESS = {
     "public": "opened the room to everybody",
     "invitation": "closed the room but to those who are invited",
     "key": "locked the room with a key",
 }
+ACCESS: Mapping[AccessName, str] = {
+    "public": "everybody gets in",
+    "invitation": "only who is invited gets in",
+    "key": "only who has the key or is invited gets in",
+}
+"""Who gets into a room."""
+
 _RANKS = {
     "member": "made {name} a mere member",
     "moderator": "made {name} a moderator",
@@ -19,26 +27,26 @@ _RANKS = {
 }
 
 
-def told(deed: Deed, zone: tzinfo | None = None) -> str:
-    """What somebody has done, as it stands after the name; `zone`: for times."""
+def told(deed: Deed, zone: tzinfo | None = None, who: Callable[[str], str] = shown_name) -> str:
+    """What somebody has done, as it stands after the name; `zone`: for times; `who`: how
+    somebody is called."""
     match deed:
         case Invite(name=name):
-            return f"invited {shown_name(name)}"
+            return f"invited {who(name)}"
         case Kick(name=name, reason=reason):
-            return f"put {shown_name(name)} out of the room{_why(reason)}"
+            return f"put {who(name)} out of the room{_why(reason)}"
         case Ban() | Mute():
-            return _sanction(deed, zone)
+            return _sanction(deed, who(deed.name), zone)
         case Appoint(name=name, rank=rank):
-            return _RANKS[rank].format(name=shown_name(name))
+            return _RANKS[rank].format(name=who(name))
         case Restrict(access=access):
             return _ACCESS[access]
         case _:
             assert_never(deed)
 
 
-def _sanction(deed: Ban | Mute, zone: tzinfo | None) -> str:
+def _sanction(deed: Ban | Mute, name: str, zone: tzinfo | None) -> str:
     verb, freed = ("banned", "come") if isinstance(deed, Ban) else ("muted", "speak")
-    name = shown_name(deed.name)
     if deed.off:
         return f"let {name} {freed} again"
     return f"{verb} {name}{_end(deed.until, zone)}{_why(deed.reason)}"

@@ -9,7 +9,13 @@ from attrs import define, field
 from trio_chat.client import feed
 from trio_chat.client.buffers import Buffer, Buffers, Item
 from trio_chat.client.journal import Journal
-from trio_chat.client.notices import invitation, join_lines, notice, shown_name
+from trio_chat.client.notices import (
+    in_place,
+    invitation,
+    join_lines,
+    notice,
+    shown_name,
+)
 from trio_chat.client.status import room_status
 from trio_chat.client.surface import Surface
 from trio_chat.client.view import View, last_seq, room_of
@@ -91,9 +97,17 @@ class Display:
         self.buffers.close(room)
         if self.current is None:
             self.screen.set_room(None)
-            if self.buffers.rooms:
-                await self.go(next(iter(self.buffers.rooms)))
+            other = next(iter(self.buffers.rooms), None)
+            await self.say(notice(self._where_one_is(other)))
+            if other is not None:
+                await self.go(other)
         self.refresh()
+
+    def _where_one_is(self, room: str | None) -> str:
+        """To be told to who has left or was put out, and may not see the prompt."""
+        if room is None:
+            return "you are in no room now; /join ROOM enters one"
+        return f"you are in {in_place(self.buffers.title(room))} now"
 
     def refresh(self) -> None:
         """Have the line about the rooms say what is so now."""

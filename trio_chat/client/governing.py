@@ -6,12 +6,15 @@ from typing import assert_never
 from attrs import define, evolve
 
 from trio_chat.client.chat import Chat
-from trio_chat.client.commands import Govern, Lock, ShowDeeds, ShutOut
+from trio_chat.client.commands import Govern, Lock, ShowAccess, ShowDeeds, ShutOut
+from trio_chat.client.deeds import ACCESS
 from trio_chat.client.display import Display
 from trio_chat.client.notices import join_lines, notice
+from trio_chat.errors import NoSuchRoom
 from trio_chat.messages import Ban, Mute, Restrict
+from trio_chat.pairs import is_private
 
-Governing = Govern | ShutOut | Lock | ShowDeeds
+Governing = Govern | ShutOut | Lock | ShowAccess | ShowDeeds
 
 
 def _end(lasts: timedelta | None) -> datetime | None:
@@ -34,6 +37,8 @@ class Government:
                 await self._shut_out(command)
             case Lock(key):
                 await self._lock(room, key)
+            case ShowAccess():
+                await self._show_access(room)
             case ShowDeeds(count):
                 await self._show_deeds(room, count)
             case _:
@@ -60,6 +65,15 @@ class Government:
             await self.display.say(notice("nothing was changed"))
         else:
             await self.chat.moderate(Restrict(room, "key", key))
+
+    async def _show_access(self, room: str) -> None:
+        if is_private(room):
+            await self.display.say(notice("nobody else gets in"))
+            return
+        known = {info.room: info.access for info in await self.chat.rooms()}
+        if room not in known:
+            raise NoSuchRoom(f"there is no room {room}")
+        await self.display.say(notice(ACCESS[known[room]]))
 
     async def _show_deeds(self, room: str, count: int) -> None:
         limit = min(count, self.chat.welcome.limits.page)

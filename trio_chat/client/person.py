@@ -31,6 +31,7 @@ from trio_chat.client.commands import (
     PutSign,
     Quit,
     Register,
+    ShowAccess,
     ShowDeeds,
     ShowHelp,
     ShutOut,
@@ -258,7 +259,7 @@ class Person:
             case EditLast(text):
                 seq = self._own_last(room)
                 if text is None:
-                    self.screen.offer(f"/edit-last {self.buffers.open(room).text(seq)}")
+                    self.screen.offer(f"{commands.EDITING}{self.buffers.open(room).text(seq)}")
                 else:
                     self._want_to_say(room, text, edits=seq)
 
@@ -428,7 +429,7 @@ class Person:
                 await self._do_here(command)
             case Talk() | Answer() | EditLast() | Tell() | Quit():
                 pass  # dealt with before they get here
-            case Govern() | ShutOut() | Lock() | ShowDeeds():
+            case Govern() | ShutOut() | Lock() | ShowAccess() | ShowDeeds():
                 room = self.errands.which(None, here or self.display.current)
                 await self.government.do(command, room)
             case Register() | ChangePassword() | ListDevices() | ThrowOut():

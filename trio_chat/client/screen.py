@@ -36,6 +36,7 @@ from prompt_toolkit.styles import Style
 
 from trio_chat.client.clean import clean
 from trio_chat.client.colours import COLOURS
+from trio_chat.client.commands import EDITING
 from trio_chat.client.editor import edited
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import notice
@@ -594,6 +595,7 @@ def _make_keys(screen: Screen) -> KeyBindings:
     keys.add("c-c", filter=is_typing)(screen.interrupt)
     keys.add("c-d", filter=is_typing & Condition(_is_empty))(screen.command("/quit"))
     keys.add("tab", filter=is_talking)(screen.tab)
+    keys.add("c-u", filter=is_talking & emacs_mode & Condition(_is_editing))(_begin_anew)
     keys.add("c-x", "c-e", filter=is_talking & emacs_mode)(screen.open_editor)
     keys.add("v", filter=is_talking & vi_navigation_mode)(screen.open_editor)
     if hasattr(signal, "SIGTSTP"):  # there is none on Windows
@@ -614,6 +616,19 @@ def _drop(buffer: Buffer) -> None:
 
 def _break_line(event: KeyPressEvent) -> None:
     event.current_buffer.insert_text("\n")
+
+
+def _is_editing() -> bool:
+    """Does one edit what one said, in the first line?"""
+    before = get_app().current_buffer.document.text_before_cursor
+    return before.startswith(EDITING) and before != EDITING and "\n" not in before
+
+
+def _begin_anew(event: KeyPressEvent) -> None:
+    """The key Ctrl-U, once: what is typed next is still said instead of the old text."""
+    buffer = event.current_buffer
+    erased = buffer.delete_before_cursor(buffer.cursor_position - len(EDITING))
+    event.app.clipboard.set_text(erased)
 
 
 def _do_nothing(_: KeyPressEvent) -> None:

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from trio_chat.client.chat import Chat
 from trio_chat.client.clean import clean
-from trio_chat.client.commands import POINTER, sayable
+from trio_chat.client.commands import EDITING, POINTER, sayable
 from trio_chat.client.journal import Journal, Unsent
 from trio_chat.client.notices import notice
 from trio_chat.client.surface import Surface
@@ -92,7 +92,7 @@ def typed_as(unsent: Unsent, current: str | None, me: str) -> str | None:
     if unsent.room != current:
         return f"/msg {other} {unsent.text}" if is_private(unsent.room) else None
     if unsent.edits is not None:
-        return f"/edit-last {unsent.text}"
+        return f"{EDITING}{unsent.text}"
     if unsent.reply_to is not None:
         return f"/reply {POINTER}{unsent.reply_to} {unsent.text}"
     is_command = unsent.text.startswith("/") and "\n" not in unsent.text

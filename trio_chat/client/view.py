@@ -24,7 +24,7 @@ from trio_chat.client.wording import (
     is_told,
     said,
 )
-from trio_chat.client.wrap import Fragments, cells, clip, fit, plain, wrap
+from trio_chat.client.wrap import Fragments, beginning, cells, clip, fit, plain, wrap
 from trio_chat.messages import Edit, Event, Gap, Join, Leave, Page, Post, React, Say
 from trio_chat.pairs import partner
 
@@ -37,6 +37,9 @@ TEXT_COLUMNS = 24
 
 DAY_COLUMNS = 36
 """Where there are fewer, a day is written short."""
+
+BESIDE_LINES = 5
+"""The most lines of a text beside the one that is looked for, which would go off the screen."""
 
 ANNOUNCED_COLUMNS = 500
 """The most cells of an announcement on a line without bound."""
@@ -112,7 +115,9 @@ class View:
         known = {**known, **texts}
         for event in events:
             if not is_told(event, known):
-                yield self.show(event, known, calls=event.seq == meant)
+                shown = self.show(event, known, calls=event.seq == meant)
+                is_beside = meant is not None and event.seq != meant
+                yield beginning(shown, BESIDE_LINES) if is_beside else shown
 
     def announce(self, event: Event) -> Fragments:
         """One line for what was said in a room that is not shown."""

@@ -90,7 +90,7 @@ class Wording:
             case Topic(text=text):
                 return f"set the topic: {clean(text)}" if text else "took the topic away"
             case Invite() | Kick() | Ban() | Mute() | Appoint() | Restrict():
-                return told(post, self.zone)
+                return told(post, self.zone, self.who)
             case _:
                 assert_never(post)
 

@@ -118,6 +118,15 @@ def portions(fragments: Fragments) -> Iterator[Fragments]:
         yield [fragment for line in some for fragment in line][:-1]
 
 
+def beginning(fragments: Fragments, lines: int) -> Fragments:
+    """As many lines of a text, and how many more there would be."""
+    more = height(fragments) - lines
+    if more <= 0:
+        return fragments
+    kept = [fragment for line in islice(_split(fragments), lines) for fragment in line]
+    return [*kept, ("dim", f"… {more} more line{'s' * (more > 1)}")]
+
+
 def _split(fragments: Fragments) -> Iterator[Fragments]:
     """The lines of a text, each with its end."""
     line: Fragments = []
