@@ -1,11 +1,11 @@
 """`python -m benchmarks.frames`: what a delivery over a WebSocket costs, beside a line.
 
 A hundred members, of whom one speaks, all over lines or all over frames. Two servers are up
-at once, one for each, and are talked to in turn, a second at a time: so each ratio is of two
-figures that were taken side by side, and the median of many does not depend on what else the
-machine does. Servers are started several times, too, for each process lies differently in
-memory. The load tester compares what members are sent as lines; so this one only counts: the
-members of a crowd have to be sent equally many bytes, and every say has to be acked.
+at once, one for each, and are talked to in turn, a quarter of a second at a time: so each ratio
+is of what was measured side by side, whatever else the machine does meanwhile. Servers are
+started several times, too, for each process lies differently in memory; the median counts. The
+load tester compares what members are sent as lines; so this one only counts: the members of a
+crowd have to be sent equally many bytes, and every say has to be acked.
 """
 
 import selectors
@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from pathlib import Path
 
 from attrs import define, field
@@ -27,12 +26,13 @@ from trio_chat.bench.process import LocalProcess
 
 MEMBERS = 100
 
-SECONDS = 1.0
-"""How long a crowd talks before it is the other's turn."""
+SECONDS = 0.25
+"""How long a crowd talks before it is the other's turn: less than what else the machine does
+takes to begin or to end."""
 
-STARTS, ROUNDS = 5, 4
-"""How often the servers are started, and how often each is talked to then. All of one start
-has to be over before a server pings those that are silent, after 15 s."""
+STARTS, ROUNDS = 7, 14
+"""How often the servers are started, and how often each is talked to then: an even number.
+All of one start has to be over before a server pings those that are silent, after 15 s."""
 
 IN_FLIGHT = (64, 1)
 
@@ -154,60 +154,73 @@ def line(message: bytes) -> bytes:
 KINDS: Sequence[tuple[bytes, Wrap]] = [(b"", line), (UPGRADE, frame)]
 
 
+@define(eq=False)
+class Side:
+    """A crowd and its server, and what it has cost so far."""
+
+    crowd: Crowd
+    server: LocalProcess
+    cpu: float = field(default=0.0, init=False)
+    said: int = field(default=0, init=False)
+
+    def talk(self, in_flight: int) -> None:
+        """Have the crowd talk, until it is the other's turn."""
+        said, cpu = self.crowd.said, self.server.usage().cpu
+        self.crowd.talk(SECONDS, in_flight)
+        self.said += self.crowd.said - said
+        self.cpu += self.server.usage().cpu - cpu
+
+    @property
+    def cost(self) -> float:
+        """The server's CPU for one delivery, in µs."""
+        return self.cpu / (self.said * MEMBERS) * 1e6
+
+
 @contextmanager
-def talking(greeting: bytes, wrap: Wrap, in_flight: int) -> Iterator[Callable[[], float]]:
-    """A server of its own, and a crowd that is in: has it talk, and returns the server's CPU
-    for one delivery, in µs."""
+def talking(greeting: bytes, wrap: Wrap, in_flight: int) -> Iterator[Side]:
+    """A server of its own, and a crowd that is in and has begun to talk."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
         folder, port = Path(name), free_port()
         command = serve("--no-history")(port, folder)
         with started(command, port, folder / "output") as pid:
-            crowd, process = Crowd(port, wrap), LocalProcess(pid)
+            crowd = Crowd(port, wrap)
             crowd.enter(greeting)
             crowd.talk(0.5, in_flight)
-
-            def talk() -> float:
-                said, before = crowd.said, process.usage().cpu
-                crowd.talk(SECONDS, in_flight)
-                cost = process.usage().cpu - before
-                return cost / ((crowd.said - said) * MEMBERS) * 1e6
-
-            yield talk
+            yield Side(crowd, LocalProcess(pid))
             crowd.check()
             crowd.close()
 
 
-def compare(in_flight: int) -> Iterator[tuple[float, float]]:
-    """What a line cost and a frame, side by side, once a round."""
+def compare(in_flight: int) -> tuple[float, float]:
+    """What a line cost and a frame, side by side."""
     with ExitStack() as stack:
-        line, frame = (
-            stack.enter_context(talking(greeting, wrap, in_flight)) for greeting, wrap in KINDS
-        )
+        sides = [stack.enter_context(talking(*kind, in_flight)) for kind in KINDS]
         stack.enter_context(on_core(-1))
-        for number in range(ROUNDS):
-            if number % 2:  # neither is always the second
-                cost = frame()
-                yield line(), cost
-            else:
-                yield line(), frame()
+        for _ in range(ROUNDS):
+            for side in sides:
+                side.talk(in_flight)
+            sides.reverse()  # neither is always the second
+        line, frame = sides
+        return line.cost, frame.cost
 
 
 def summary(costs: Sequence[tuple[float, float]]) -> str:
-    """The medians, and how far apart the middle half of the ratios is."""
-    ratios = [frame / line for line, frame in costs]
+    """The medians, and how far apart the ratios are."""
+    ratios = sorted(frame / line for line, frame in costs)
     line, frame = (statistics.median(kind) for kind in zip(*costs, strict=True))
-    low, ratio, high = statistics.quantiles(ratios, n=4)
+    ratio = statistics.median(ratios)
     verdict = "met" if ratio <= GOAL else "missed"
+    spread = ", ".join(f"{one:.2f}" for one in ratios)
     return (
-        f"a line {line:.2f} µs, a frame {frame:.2f} µs, ratio {ratio:.2f}"
-        f" (half of {len(ratios)}: {low:.2f} to {high:.2f}), {verdict}: at most {GOAL}"
+        f"a line {line:.2f} µs, a frame {frame:.2f} µs, ratio {ratio:.2f} (of {spread}),"
+        f" {verdict}: at most {GOAL}"
     )
 
 
 def main() -> None:
     """Compare, and print the figures."""
     for in_flight in IN_FLIGHT:
-        costs = list(chain.from_iterable(compare(in_flight) for _ in range(STARTS)))
+        costs = [compare(in_flight) for _ in range(STARTS)]
         print(f"{MEMBERS} members, {in_flight} in flight: {summary(costs)}", flush=True)
 
 

@@ -132,6 +132,8 @@ def test_a_line_feed_in_a_message_does_not_end_it() -> None:
 BAD = {
     "binary": (sent(BytesMessage(b"{}")), "bad_frame", 1003),
     "not masked": (b"\x81\x02{}", "bad_frame", 1002),
+    "long, and not masked": (b"\x81\x0a" + b"x" * 10, "bad_frame", 1002),
+    "longer, and not masked": (b"\x81\x7e\0\x80" + b"x" * 128, "bad_frame", 1002),
     "no utf-8": (b"\x81\x82\0\0\0\0\xff\xfe", "bad_frame", 1007),
     "half a character": (b"\x81\x81\0\0\0\0\xc3", "bad_frame", 1007),
     "a surrogate": (b"\x81\x83\0\0\0\0\xed\xa0\x80", "bad_frame", 1007),
@@ -175,6 +177,14 @@ def test_a_message_may_be_as_long_as_a_line() -> None:
     parts = [text(longest[:100], ends=False), text(longest[100:])]
     assert feed(frames, sent(text(longest), *parts)) == [f"{longest}\n".encode()] * 2
     assert frames.failure is None
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_what_is_too_long_for_now_is_refused_before_it_is_there(size: int) -> None:
+    frames = Frames(Connection(ConnectionType.SERVER), limit=100)
+    said = sent(text("x" * 99), text("x" * size))
+    assert feed(frames, said[: 99 + 20]) == [b"x" * 99 + b"\n"]
+    assert isinstance(frames.failure, errors.LineTooLong)
 
 
 def test_a_flood_that_never_ends_is_not_kept() -> None:
@@ -231,8 +241,11 @@ def test_the_code_says_what_ended_it(ending: str | None, code: int) -> None:
 
 # ---------------------------------------------------------------- out
 
+OUT = [0, 1, 125, 126, 127, 1023, 1024, 65535, 65536]
+"""Lengths at which heads change, or how they are made."""
 
-@given(st.lists(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536]).map(lambda n: b"x" * n)))
+
+@given(st.lists(st.sampled_from(OUT).map(lambda n: b"x" * n)))
 def test_each_line_is_a_text_frame(lines: list[bytes]) -> None:
     peer = client()
     peer.receive_data(text_frames(lines))

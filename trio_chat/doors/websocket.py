@@ -50,26 +50,35 @@ for lost: together SILENCE, as where the peer pings."""
 
 def _text_frames(lines: Iterable[bytes]) -> bytes:
     # wsproto would do it, too, in 3.6 µs a line instead of 0.2; and it needs a connection.
-    return b"".join([_head(len(line)) + line for line in lines])
+    heads, most = _HEADS, len(_HEADS)
+    return b"".join(
+        [(heads[size] if (size := len(line)) < most else _head(size)) + line for line in lines]
+    )
 
 
 def _head(size: int) -> bytes:
     if size < 126:
-        return _SHORT_HEADS[size]
+        return bytes((0x81, size))
     if size < 2**16:
         return b"\x81\x7e" + size.to_bytes(2, "big")
     return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
-_SHORT_HEADS = [bytes((0x81, size)) for size in range(126)]
+_HEADS = [_head(size) for size in range(1024)]
+"""Those that nearly all lines have."""
 
 text_frames: Format = _text_frames
 
 
 # ---------------------------------------------------------------- in
 
-_PLAIN = re.compile(rb"\x81(?:([\x80-\xfd])|\xfe([^\0].|\0[\x7e-\xff]))(....)", re.DOTALL)
-"""The head of what is usual: a whole text in one masked frame, shorter than 64 KiB."""
+_TEXT, _MASKED, _LENGTH_FOLLOWS = 0x81, 0x80, 126
+"""The bytes of the usual head: of a whole text in one masked frame, shorter than 64 KiB."""
+
+_KEY_BYTES = 4
+"""What ends the head of a masked frame: with this its text is masked."""
+
+_SHORT_HEAD = 2 + _KEY_BYTES
 
 _PONG = b"\x8a"
 
@@ -134,22 +143,29 @@ class Frames:
         """Read the frames of the usual kind; returns what comes after them.
 
         wsproto takes 16 µs for one, a third of what it costs to tell it to a hundred others.
-        So it is asked from the first frame on that is of another kind.
+        So it is asked from the first frame on that is of another kind. What is short is looked
+        at here: 1.3 µs, and 2.4 with a pattern for its head.
         """
         at = end = _end_of_pongs(data, 0)
-        while found := _PLAIN.match(data, at):
-            size = found[1][0] & 0x7F if found[1] else int.from_bytes(found[2], "big")
-            start = found.end()
+        while len(data) - at >= _SHORT_HEAD and data[at] == _TEXT:
+            size, start = data[at + 1] - _MASKED, at + _SHORT_HEAD
+            if not 0 <= size < _LENGTH_FOLLOWS:
+                long_size = _long_size(data, at)
+                if long_size is None:
+                    break
+                size, start = long_size, start + 2
             end = start + size
             if size >= self.limit:  # before it is there
                 self._fail_as_too_long()
-            if size >= self.limit or end > len(data):
                 break
-            text = _unmask(found[3], data[start:end])
-            if not _is_utf8(text):
+            if end > len(data):
+                break
+            key = data[start - _KEY_BYTES : start] * (size // _KEY_BYTES + 1)
+            text = _xor(data[start:end], key[:size], size)
+            if not (text.isascii() or _is_utf8(text)):
                 break
             lines.append(_line(text))
-            at = end = _end_of_pongs(data, end)
+            at = end = _end_of_pongs(data, end) if data[end : end + 1] == _PONG else end
         self._rest, self._due = bytearray(data[at:]), end - at
         self._is_plain = end > len(data) or _BEGUN.fullmatch(data, at) is not None
         return data[at:]
@@ -189,23 +205,25 @@ class Frames:
         self._code, self.failure = code, failure
 
 
+def _long_size(data: bytes, at: int) -> int | None:
+    """The size of a masked text that stands in two bytes of its head. None if it does not."""
+    size = int.from_bytes(data[at + 2 : at + 4], "big")
+    is_so = data[at + 1] == _MASKED + _LENGTH_FOLLOWS and size >= _LENGTH_FOLLOWS
+    return size if is_so else None
+
+
 def _end_of_pongs(data: bytes, at: int) -> int:
-    if data[at : at + 1] != _PONG:  # nearly always: 0.1 µs instead of 0.3
-        return at
     found = _PONGS.match(data, at)
     assert found is not None, "there may be none"
     return found.end()
 
 
-def _unmask(key: bytes, masked: bytes) -> bytes:
-    size = len(masked)
-    mask = int.from_bytes((key * (size // 4 + 1))[:size], "big")
-    return (int.from_bytes(masked, "big") ^ mask).to_bytes(size, "big")
+def _xor(one: bytes, other: bytes, size: int) -> bytes:
+    both = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+    return both.to_bytes(size, "big")
 
 
 def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
     try:
         text.decode()
     except UnicodeDecodeError:
