@@ -244,6 +244,9 @@ async def test_who_was_put_out_once_is_in_again_when_let_in(stage: Stage) -> Non
         assert await alice.run("chat.open.isIn && chat.open.isWanted")
         await bob.moderate(Ban("garden", "alice"))
         await alice.tab.until("$('toast').innerText.includes('put out of garden')")
+        # That she has read it is refused, and ends no more than that.
+        await alice.tab.until("chat.open.read === chat.open.last")
+        assert await alice.run("chat.ask({ type: 'rooms' }).then(() => $('door').hidden)")
 
 
 async def test_the_way_to_the_field_is_no_way_to_a_room(stage: Stage) -> None:

@@ -437,7 +437,7 @@ function partner(name, me) {
 // in this browser, for this name.
 class Attention {
   constructor(me) {
-    const { words = [], ignored = [], muted = [] } = kept.get(`attention:${me}`, {});
+    const { words = kept.get("words", []), ignored = [], muted = [] } = kept.get(`attention:${me}`, {});
     this.me = me;
     this.words = words; // that call, besides one's name
     this.ignored = new Set(ignored); // people of whom nothing is shown
@@ -520,7 +520,7 @@ class Chat {
     if (this.hasAccount) await this.#revokeThis().catch(() => null);
     else this.#leaveRooms();
     for (const what of ["pending", "drafts", "rooms", "open", "attention"]) kept.drop(`${what}:${this.me}`);
-    for (const what of ["me", "name", "notify"]) kept.drop(what);
+    for (const what of ["me", "name", "notify", "words"]) kept.drop(what);
     this.end();
     this.#isLeaving = false;
   }
@@ -877,7 +877,8 @@ class Chat {
     if (!room.last || room.read >= room.last || room.read === Infinity) return;
     room.read = room.last;
     room.unread = room.calls = 0;
-    this.link.send({ type: "read", room: room.name, seq: room.last });
+    // With an id: the refusal of one who is banned from the room would end the connection.
+    this.link.send({ type: "read", room: room.name, seq: room.last, id: randomId() });
     show.lists();
   }
 
@@ -1092,7 +1093,7 @@ class Show {
   // Nothing is left of what somebody has seen here.
   #wipe() {
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-    $("menu").hidePopover();
+    $("menu").hidePopover?.();
     document.body.append($("actions"));
     for (const part of SEEN) $(part).replaceChildren();
     this.about(null);
@@ -2758,8 +2759,10 @@ class Hands {
   // ------------------------------------------------ keys
 
   #keys() {
+    const hasPopovers = CSS.supports("selector(:popover-open)");
+    const open = hasPopovers ? "dialog[open], :popover-open" : "dialog[open]"; // what has the keys itself
     document.addEventListener("keydown", press => {
-      if ($("app").hidden || document.querySelector("dialog[open], :popover-open")) return;
+      if ($("app").hidden || document.querySelector(open)) return;
       const isControl = press.ctrlKey || press.metaKey;
       if (isControl && press.key.toLowerCase() === "k") finder.open("");
       else if (isControl && press.shiftKey && press.key.toLowerCase() === "f") show.beside("search");
