@@ -523,6 +523,14 @@ async def test_joins_and_leaves_are_paced_like_says(virtual_time: None) -> None:
         assert trio.current_time() == pytest.approx(5)
 
 
+def make_session(stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival) -> Session:
+    hub = Hub(MemoryHistory())
+    sequencer = Sequencer(hub, hub.history)
+    reception = Reception(hub, sequencer)
+    turnstile = Turnstile()
+    return Session(stream, outbox, hub, sequencer, reception, turnstile, Settings(), arrival)
+
+
 async def test_what_is_told_to_a_connection_that_broke_wants_no_writer() -> None:
     """There is no nursery for one any more; and it is not the fault of who has told it."""
 
@@ -532,13 +540,18 @@ async def test_what_is_told_to_a_connection_that_broke_wants_no_writer() -> None
 
     near, _ = memory_stream_pair()
     near.receive_stream.receive_some_hook = broken
-    hub = Hub(MemoryHistory())
-    sequencer = Sequencer(hub, hub.history)
     outbox = Outbox(lambda _: 0)  # the kernel takes nothing, so that a writer would have to
-    reception = Reception(hub, sequencer)
-    session = Session(
-        near, outbox, hub, sequencer, reception, Turnstile(), Settings(), Arrival()
-    )
-    await session.run()
+    await make_session(near, outbox, Arrival()).run()
     assert outbox.put(b"late")
     assert not outbox.queued_bytes
+
+
+async def test_a_password_is_not_kept_for_as_long_as_the_connection() -> None:
+    near, far = memory_stream_pair()
+    hello = b'{"type":"hello","name":"alice","password":"correct horse"}\n'
+    arrival = Arrival(heard=hello)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make_session(near, Outbox(), arrival).run)
+        await far.receive_some()
+        assert not arrival.heard
+        await far.aclose()

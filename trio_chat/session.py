@@ -170,7 +170,7 @@ class Settings:
         return quota.number if self.rate != 0 else 0.0
 
 
-@frozen
+@define(eq=False)
 class Arrival:
     """How a connection came: `at` which time, in trio's; from which `address`, unless over
     memory; `heard`: what was read of it, to see what it speaks. `more`: what has come since,
@@ -180,6 +180,12 @@ class Arrival:
     address: str | None = None
     heard: bytes = field(default=b"", repr=False)
     more: Callable[[], bytes] = bytes
+
+    def take(self) -> bytes:
+        """What was heard, once. There may be a password in it, and much behind that; who has
+        read it shall not keep it for as long as the connection lasts."""
+        heard, self.heard = self.heard, b""
+        return heard
 
 
 @define(eq=False, repr=False)
@@ -311,7 +317,7 @@ class Session:
 
     async def _converse(self) -> None:
         """Hear and answer until the peer has said all, or makes no sense any more."""
-        chunk = self.arrival.heard
+        chunk = self.arrival.take()
         try:
             while chunk := chunk or await self._receive():
                 for line in self._lines.feed(chunk):

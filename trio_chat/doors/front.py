@@ -8,9 +8,10 @@ is read: who dawdles over the first one costs 5 KiB, and with a session 8.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from trio_chat.doors.http import Exchange
 from trio_chat.doors.script import Converse, as_response
@@ -72,26 +73,25 @@ class Front:
         """Serve one connection to its end. Raises `TlsRequired`, and `LinkLost` if no TLS
         comes about."""
         arrival = Arrival(trio.current_time(), address_of(stream))
-        tongue, heard = await self._hear_first(stream, arrival)
+        tongue = await self._hear_first(stream, arrival, whole=self.tls is None)
         if self.tls is not None:
             if tongue is Tongue.HTTP:
-                await self.web.send_on(stream, evolve(arrival, heard=heard))
+                await self.web.send_on(stream, arrival)
                 return
             if tongue is not Tongue.TLS:
                 raise TlsRequired("this server has to be spoken to through TLS")
-            stream = await self._secure(self.tls, stream, arrival, heard)
-            tongue, heard = await self._hear_first(stream, arrival)
+            stream = await self._secure(self.tls, stream, arrival)
+            tongue = await self._hear_first(stream, arrival)
         if tongue is None:
             await self._let_go(stream, arrival)
             return
         if tongue is Tongue.HTTP:
-            await self.web.answer(stream, evolve(arrival, heard=heard))
+            await self.web.answer(stream, arrival)
             return
         if tongue is not Tongue.LINES:
-            heard += b"\n"  # it is refused as a line that is none, and at once
-        outbox = Outbox(direct_write(stream))
-        arrival = evolve(arrival, heard=heard, more=direct_read(stream))
-        await self.converse(stream, outbox, arrival)
+            arrival.heard += b"\n"  # it is refused as a line that is none, and at once
+        arrival.more = direct_read(stream)
+        await self.converse(stream, Outbox(direct_write(stream)), arrival)
 
     async def turn_away(self, stream: trio.abc.Stream, why: Refused) -> None:
         """Tell somebody why not, in what it speaks, and hang up, within CLOSE_WITHIN."""
@@ -106,18 +106,18 @@ class Front:
             await hang_up(stream)
 
     async def _hear_first(
-        self, stream: trio.abc.Stream, arrival: Arrival
-    ) -> tuple[Tongue | None, bytes]:
-        """What it speaks, and what was heard: of lines, the first one. None if that was
-        nothing whole in time."""
-        heard = b""
+        self, stream: trio.abc.Stream, arrival: Arrival, *, whole: bool = True
+    ) -> Tongue | None:
+        """What it speaks, once enough was heard of it: of lines, the `whole` first one. None
+        if that did not come in time."""
+        is_awaited = partial(_is_awaited, whole=whole)
         with self._patience(arrival) as waiting:
-            while _is_awaited(heard) and (chunk := await _receive(stream)):
-                heard += chunk
+            while is_awaited(arrival.heard) and (chunk := await _receive(stream)):
+                arrival.heard += chunk
         is_late = waiting.cancelled_caught and not self._is_closing
-        turnstile = self.exit if _is_awaited(heard) else self.entrance
+        turnstile = self.exit if is_awaited(arrival.heard) else self.entrance
         await turnstile.pass_through()
-        return None if is_late else tongue_of(heard) or Tongue.LINES, heard
+        return None if is_late else tongue_of(arrival.heard) or Tongue.LINES
 
     async def _let_go(self, stream: trio.abc.Stream, arrival: Arrival) -> None:
         """Tell who has said no hello, and hang up. (A session would say the same, with a
@@ -128,10 +128,10 @@ class Front:
             await hang_up(stream, SERVER.encode(NO_HELLO))
 
     async def _secure(
-        self, tls: Tls, stream: trio.abc.Stream, arrival: Arrival, heard: bytes
+        self, tls: Tls, stream: trio.abc.Stream, arrival: Arrival
     ) -> trio.abc.Stream:
         with self._patience(arrival):
-            return await tls.secure(stream, heard)
+            return await tls.secure(stream, arrival.take())
         await self.exit.pass_through()
         raise LinkLost("the handshake took too long")
 
@@ -148,10 +148,10 @@ class Front:
                 self._undecided.remove(waiting)
 
 
-def _is_awaited(heard: bytes) -> bool:
+def _is_awaited(heard: bytes, *, whole: bool) -> bool:
     """Has nothing been said yet that could be answered?"""
     tongue = tongue_of(heard)
-    if tongue is Tongue.LINES:
+    if tongue is Tongue.LINES and whole:
         return b"\n" not in heard and len(heard) < HELLO_BYTES
     return tongue is None
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import unquote
 
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from trio_chat.doors.assets import Asset, give, load_assets
 from trio_chat.doors.http import Exchange, HttpRequest, HttpResponse, NotServed
@@ -87,7 +87,7 @@ class Web:
         try:
             request = await _hear(stream, exchange, arrival, self.house.exit)
             self.sites.check(request)
-            response = await serve(Visit(stream, exchange, request, evolve(arrival, heard=b"")))
+            response = await serve(Visit(stream, exchange, request, arrival))
         except NotServed as no:
             response = no.response
         except (WireError, Refused) as refusal:
@@ -159,10 +159,10 @@ class Web:
             return
         outbox = Outbox(direct_write(visit.stream), text_frames)
         frames = Frames(connection, HELLO_BYTES)
-        lines = frames.feed(visit.exchange.trailing)
         stream = FrameStream(visit.stream, outbox, frames)
-        arrival = evolve(visit.arrival, heard=lines, more=stream.receive_nowait)
-        await self.house.converse(stream, outbox, arrival)
+        visit.arrival.heard = frames.feed(visit.exchange.trailing)
+        visit.arrival.more = stream.receive_nowait
+        await self.house.converse(stream, outbox, visit.arrival)
 
 
 async def _send_on(visit: Visit) -> HttpResponse:
@@ -204,7 +204,7 @@ async def _hear(
 ) -> HttpRequest:
     """The request. Raises `NotServed`, `LinkLost`."""
     with trio.move_on_at(arrival.at + HELLO_WITHIN):
-        request = exchange.hear(arrival.heard)
+        request = exchange.hear(arrival.take())
         while request is None:
             if exchange.is_awaited:
                 await _send(stream, exchange.permit())
