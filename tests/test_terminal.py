@@ -814,6 +814,8 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         await desk.see("bob put you out" if isinstance(post, Kick) else "bob banned you")
         await desk.see("you are in garden now")
         await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
+        desk.type("hi", ENTER)
+        await desk.until(lambda: ("say", "garden", "hi") in desk.chat.asked)
 
 
 @pytest.mark.parametrize("post", [Kick("lobby", "alice", "bye"), Ban("lobby", "alice")])

@@ -99,7 +99,9 @@ class Display:
             self.screen.set_room(None)
             other = next(iter(self.buffers.rooms), None)
             await self.say(notice(self._where_one_is(other)))
-            if other is not None:
+            if (
+                other is not None and self.current is None
+            ):  # nobody has gone elsewhere meanwhile
                 await self.go(other)
         self.refresh()
 

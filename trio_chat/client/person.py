@@ -197,6 +197,8 @@ class Person:
         is_sure = not self._unsure
         if self._target is not None:  # a private room may have got its name
             self._target = self.buffers.find(self._target) or self._target
+        if is_sure and self._target not in self.buffers.rooms:  # one was put out of it
+            self._target = self.display.current or next(iter(self.buffers.rooms), None)
         match command:
             case Tell(name, text):
                 meant = f"{SIGN}{parse_name(name)}"

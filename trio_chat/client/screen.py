@@ -339,9 +339,11 @@ class Screen:
             self._held.append(drawing)
             return
         self._drawn.append(drawing)
-        drawing.was_drawn = self._draw(drawing.fragments)
-        if not drawing.was_drawn:
-            self.tell_drawn()
+        try:
+            drawing.was_drawn = self._draw(drawing.fragments)
+        finally:
+            if not drawing.was_drawn:
+                self.tell_drawn()
 
     def tell_drawn(self, _: object = None) -> None:
         """The prompt stands below what was drawn."""
