@@ -255,6 +255,13 @@ def test_the_last_room_that_a_server_may_have_can_be_made() -> None:
     decide(Join("lobby"), almost_full)
 
 
+def test_a_full_server_says_no_more_of_rooms_that_there_are_not_than_any_other() -> None:
+    """What one may not see reads the same as what is not there."""
+    full = evolve(OUTSIDE, is_new_room=True, rooms_in_all=ROOMS_IN_ALL)
+    with pytest.raises(NoSuchRoom):
+        decide(Join("lobby", quiet=True), full)
+
+
 def test_a_full_server_still_lets_people_into_the_rooms_that_it_has() -> None:
     decide(Join("lobby"), evolve(OUTSIDE, rooms_in_all=ROOMS_IN_ALL))
 

@@ -208,10 +208,10 @@ def _join(post: Join, standing: Standing) -> Join | None:
     most = PRIVATE_FOLLOWED if standing.is_private else ROOMS_EACH
     if standing.rooms_joined >= most:
         raise TooManyRooms(f"you are in {most} rooms, which is the most")
-    if standing.is_new_room and standing.rooms_in_all >= ROOMS_IN_ALL:
-        raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
     if post.quiet:
         _require_room(standing)
+    if standing.is_new_room and standing.rooms_in_all >= ROOMS_IN_ALL:
+        raise TooManyRooms(f"there are {ROOMS_IN_ALL} rooms, which is the most")
     if standing.looks_like is not None:
         raise BadName(f"{standing.room} looks like another room")
     if standing.is_new_room and standing.role < Role.OPERATOR and is_official(standing.room):
