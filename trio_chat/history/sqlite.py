@@ -95,7 +95,7 @@ or so. Where more is missing, as after an import, what was said last is found la
 
 ROWS_AT_ONCE = 64
 """The most rows that one statement inserts. Each inserts a power of two, so that a batch needs
-a few, and SQLite keeps all that there are prepared."""
+a few, and all that there are stay prepared."""
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what was changed on the command line."""
