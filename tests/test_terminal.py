@@ -92,7 +92,7 @@ PATIENCE = 20.0
 """Seconds for what takes a moment, so that it can't be why a test fails."""
 
 ERASED, BELL = "\f", "\N{BELL}"
-PROMPT = re.compile(r"(?:lobby|garden|@\w+)(?: \(reconnecting\))?>.*")
+PROMPT = re.compile(r"(?:lobby|garden|cellar|@\w+)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
 CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
 ALT_1, ALT_A, CTRL_Z = "\x1b1", "\x1ba", "\x1a"
@@ -816,6 +816,33 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
         desk.type("hi", ENTER)
         await desk.until(lambda: ("say", "garden", "hi") in desk.chat.asked)
+
+
+async def test_who_goes_elsewhere_while_being_put_out_stays_there(desk: Desk) -> None:
+    is_drawn, may_go_on = trio.Event(), trio.Event()
+
+    class Slow(Screen):
+        async def show(self, fragments: Fragments) -> bool:
+            was_drawn = await super().show(fragments)
+            if "you are in" in plain(fragments):
+                is_drawn.set()
+                await may_go_on.wait()
+            return was_drawn
+
+    async with desk.sitting(Slow()):
+        await in_two_rooms(desk)
+        desk.type("/join cellar", ENTER)
+        await desk.see("3:cellar")
+        desk.type("/1", ENTER)
+        await desk.see("── lobby ──")
+        desk.chat.see(Kick("lobby", "alice", "bye"), seq=6)
+        await is_drawn.wait()
+        desk.type("/go cellar", ENTER)
+        await desk.until(lambda: desk.prompt.startswith("cellar>"))
+        may_go_on.set()
+        desk.type("hi", ENTER)
+        await desk.until(lambda: ("say", "cellar", "hi") in desk.chat.asked)
+        assert desk.prompt.startswith("cellar>")
 
 
 @pytest.mark.parametrize("post", [Kick("lobby", "alice", "bye"), Ban("lobby", "alice")])

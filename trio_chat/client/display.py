@@ -73,12 +73,14 @@ class Display:
     async def go(self, room: str) -> None:
         """Show another room, and what has waited there."""
         async with self._in_order:
-            if room == self.current:
-                return
-            context = self.buffers.open(room).context()
-            buffer = self.buffers.go(room)
-            self.screen.set_room(self.buffers.title(room))
-            await self._reopen(buffer, context)
+            if room != self.current:
+                await self._turn_to(room)
+
+    async def _turn_to(self, room: str) -> None:
+        context = self.buffers.open(room).context()
+        buffer = self.buffers.go(room)
+        self.screen.set_room(self.buffers.title(room))
+        await self._reopen(buffer, context)
 
     async def page(self, page: Page, *, meant: int | None = None) -> None:
         """Show a page of what happened earlier; `meant`: the event that is looked for."""
@@ -97,16 +99,16 @@ class Display:
         self.buffers.close(room)
         if self.current is None:
             self.screen.set_room(None)
-            other = next(iter(self.buffers.rooms), None)
-            await self.say(notice(self._where_one_is(other)))
-            if (
-                other is not None and self.current is None
-            ):  # nobody has gone elsewhere meanwhile
-                await self.go(other)
+            async with self._in_order:
+                other = next(iter(self.buffers.rooms), None)
+                if other is not None and self.current is None:  # not gone elsewhere meanwhile
+                    await self._turn_to(other)
+            await self.say(notice(self._where_one_is()))
         self.refresh()
 
-    def _where_one_is(self, room: str | None) -> str:
+    def _where_one_is(self) -> str:
         """To be told to who has left or was put out, and may not see the prompt."""
+        room = self.current
         if room is None:
             return "you are in no room now; /join ROOM enters one"
         return f"you are in {in_place(self.buffers.title(room))} now"
