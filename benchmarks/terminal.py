@@ -51,6 +51,9 @@ WITHIN = 30.0
 BETWEEN_KEYS = 0.02
 """Seconds: a fast typist."""
 
+PIECES = 1000
+"""How often the same piece of work is done, to see what the machine makes of it."""
+
 ROWS, COLUMNS = 50, 100
 
 KEYS = [chr(code) for code in range(0x0400, 0x0530)]
@@ -197,7 +200,20 @@ def main() -> int:
     print(f"to the first prompt: {cpu:.2f} s of CPU, {clock:.2f} s")
     print(f"a key while {MISSED} events are drawn, and the slowest one:")
     slowest = min(_tell(echoes) for echoes in floods)
+    usual, longest = (f"{each * 1e3:.1f}" for each in yardstick())
+    print(f"and the same piece of work, {PIECES} times: {usual} ms of CPU, {longest} ms")
     return int(cpu > SECONDS_TO_PROMPT or slowest > SECONDS_TO_ECHO)
+
+
+def yardstick() -> tuple[float, float]:
+    """The seconds of CPU that a piece of work takes, and at most: where a core is shared with
+    other machines, or its clock changes, some take ten times as long as others."""
+    pieces = []
+    for _ in range(PIECES):
+        start = time.thread_time()
+        sum(number * number for number in range(20_000))
+        pieces.append(time.thread_time() - start)
+    return statistics.median(pieces), max(pieces)
 
 
 def _tell(echoes: list[Echo]) -> float:
