@@ -207,7 +207,7 @@ only an operator can make a room of that name."""
 
 RESERVED = OFFICIAL | frozenset(
     "all anonymous channel everybody everyone global"  # noqa: SIM905 # can be read
-    " here help host nobody security support".split()
+    " here help host myself nobody security support you".split()
 )
 """What no person can be called: besides, words for all who are here. Rooms may."""
 
