@@ -431,7 +431,7 @@ class _Row:
         if needed <= len(words) <= len(kinds):
             with suppress(ValueError):
                 return self.make(*words)
-        raise WrongUse(f"it is used like this: {self.usage}")
+        raise WrongUse(f"it is used like this: {self.usage} ({self.help})")
 
     def kind(self, number: int) -> str:
         """What the word of that number is, counted from 0."""
