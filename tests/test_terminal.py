@@ -815,7 +815,19 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         await desk.see("you are in garden now")
         await desk.until(lambda: desk.text.rindex("garden>") > desk.text.rindex("── lobby ──"))
         desk.type("hi", ENTER)
-        await desk.until(lambda: ("say", "garden", "hi") in desk.chat.asked)
+        await desk.see("you are not any more where you began this")
+        assert not desk.chat.said
+        desk.type(" all", ENTER)
+        await desk.until(lambda: ("say", "garden", "hi all") in desk.chat.asked)
+
+
+async def test_what_is_typed_after_going_on_from_being_put_out_is_said(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+        await desk.see("you are in lobby now")
+        desk.type("/go lobby", ENTER, "hi", ENTER)
+        await desk.until(lambda: ("say", "lobby", "hi") in desk.chat.asked)
 
 
 async def test_who_goes_elsewhere_while_being_put_out_stays_there(desk: Desk) -> None:

@@ -39,7 +39,8 @@ class Display:
 
     `is_in`: is one in a room, after all that has been heard of it?
     `on_seen`: called with a room, and up to which event it has been seen. `on_met`: called
-    with a private room, and the first event that one gets of it.
+    with a private room, and the first event that one gets of it. `put_out_of`: the room that
+    was shown when one was put out of it, until somebody has taken note.
     """
 
     screen: Surface
@@ -49,6 +50,7 @@ class Display:
     is_in: Callable[[str], bool] = _nowhere
     on_seen: Callable[[str, int], None] = _tell_nobody
     on_met: Callable[[str, int], None] = _tell_nobody
+    put_out_of: str | None = None
     _in_order: trio.Lock = field(factory=trio.Lock, init=False)
 
     @property
@@ -64,6 +66,8 @@ class Display:
             await self._show(items)
         for item in items:
             if self._puts_out(item):
+                if room_of(item) == self.current:
+                    self.put_out_of = self.current
                 await self.close(room_of(item))
 
     async def say(self, fragments: Fragments) -> None:

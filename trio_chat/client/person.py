@@ -76,6 +76,14 @@ MET = 16
 Local = Go | GoToUnread | Wish | Edit | ShowHelp
 """What is done without the server, and so without waiting for it."""
 
+ANYWHERE = Enter | Go | GoToUnread | Tell | Wish | Edit | ShowHelp
+"""What means the same wherever one is."""
+
+ELSEWHERE = (
+    "not done: you are not any more where you began this; once more, and it is done here"
+)
+"""Told to who was put out of a room while typing: what was meant for few may not be for all."""
+
 Spoken = Talk | Answer | EditLast
 """What is said, or said differently, where one is."""
 
@@ -181,6 +189,9 @@ class Person:
                 self._wants.close()
                 self._is_leaving.set()
             elif command is not None:
+                if self._was_moved() and not isinstance(command, ANYWHERE):
+                    self.screen.tell(notice(ELSEWHERE))
+                    return False
                 self._want(command)
         except (commands.BadCommand, Refused) as error:
             self.screen.tell(refusal(error, self.chat.name))
@@ -191,14 +202,22 @@ class Person:
             return False
         return True
 
+    def _was_moved(self) -> bool:
+        """Was one put out of where one was, and is asked now for the first time?"""
+        if self._unsure:
+            return False
+        room, self.display.put_out_of = self.display.put_out_of, None
+        is_moved = room is not None and room == self._target
+        if is_moved:
+            self._target = self.display.current or next(iter(self.buffers.rooms), None)
+        return is_moved
+
     def _want(self, command: Command) -> None:
         if isinstance(command, Enter) and self.buffers.find(command.room) in self.buffers.rooms:
             command = Go(command.room)
         is_sure = not self._unsure
         if self._target is not None:  # a private room may have got its name
             self._target = self.buffers.find(self._target) or self._target
-        if is_sure and self._target not in self.buffers.rooms:  # one was put out of it
-            self._target = self.display.current or next(iter(self.buffers.rooms), None)
         match command:
             case Tell(name, text):
                 meant = f"{SIGN}{parse_name(name)}"
