@@ -175,14 +175,15 @@ class Person:
     # ------------------------------------------------------------ hearing
 
     def take(self, line: str) -> bool:
-        """Take a line that was typed; False if too many wait already."""
+        """Take a line that was typed; False if it is to stay where it was typed."""
         is_taken = self.press(line)
         if is_taken and line.strip() and commands.may_be_kept(line):
             self.journal.recall(line)
         return is_taken
 
     def press(self, line: str) -> bool:
-        """Take a line that a key stands for; False if too many wait already."""
+        """Take a line that a key stands for; False, and a word why, if too many wait already,
+        or it was begun in a room that one was put out of."""
         try:
             command = commands.parse_command(line)
             if isinstance(command, Quit):
