@@ -133,8 +133,10 @@ def test_a_complaint_has_no_traceback() -> None:
 
 
 @pytest.fixture
-def log_stream() -> Iterator[io.StringIO]:
+def log_stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """A stream that everything logs to, until the end of the test."""
+    for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
     stream = io.StringIO()
     root, complainer = logging.getLogger(), logging.getLogger("trio.serve_listeners")
     handlers, level, filters = list(root.handlers), root.level, list(complainer.filters)
@@ -163,6 +165,7 @@ def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logs, "WAITING_LINES", 10)
+    monkeypatch.setattr(logs, "AT_ONCE", 1)
     may_write, lines = threading.Event(), list[str]()
 
     def write(line: str) -> None:
@@ -179,6 +182,24 @@ def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
     assert written == [f"{number}\n" for number in range(len(written))]
     (complaint,) = (line for line in lines if "lost" in line)
     assert "lines of this log are lost" in complaint
+
+
+def test_what_is_logged_while_others_are_written_is_written_together() -> None:
+    has_begun, may_write, written = threading.Event(), threading.Event(), list[str]()
+
+    def write(text: str) -> None:
+        has_begun.set()
+        may_write.wait()
+        written.append(text)
+
+    handler = logs.Patient(write)
+    handler.handle(make_record("first"))
+    has_begun.wait()
+    for number in range(3):
+        handler.handle(make_record(f"{number}"))
+    may_write.set()
+    handler.flush()
+    assert written == ["first\n", "0\n1\n2\n"]
 
 
 def test_who_ends_at_once_lets_the_last_lines_be_written(
