@@ -97,8 +97,9 @@ ROWS_AT_ONCE = 64
 """The most rows that one statement inserts. Each inserts a power of two, so that a batch needs
 a few, and all that there are stay prepared."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks for what was changed on the command line."""
+LOOK_EVERY = 0.25
+"""Seconds between two looks for what was changed on the command line: less than a client
+takes to start, so that who was just given an account can use it."""
 
 
 @frozen
