@@ -29,17 +29,23 @@ PORTS = range(20_000, 30_000)
 """Below those that the system gives to clients: one that dials while the server is down
 could be given the server's own port, connect to itself, and keep the server out."""
 
+_given: set[int] = set()
+
 
 class Failed(Exception):
     """A process did not do what it was started for; the text says which and how."""
 
 
 def free_port(start: int) -> int:
-    """A port that nobody listens on now, looked for from `start` on."""
+    """A port that nobody listens on now, looked for from `start` on; and one that nobody in
+    this process was given before, who may be about to."""
     for step in range(len(PORTS)):
         port = PORTS[(start + step) % len(PORTS)]
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
     raise Failed("there is no free port")
 
