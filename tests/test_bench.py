@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 
+from tests.test_cli import free_port
 from trio_chat.bench import command
 from trio_chat.bench.json_lines import JsonLines
 from trio_chat.bench.load import Load
@@ -178,10 +179,8 @@ async def test_a_server_that_ends_in_the_middle_is_lost() -> None:
 
 
 async def test_no_server() -> None:
-    async with running_server() as server:
-        port = server.port
     with pytest.raises(LinkLost, match="no server answers"):
-        await Load(Plan(), JsonLines(64), "127.0.0.1", port).run()
+        await Load(Plan(), JsonLines(64), "127.0.0.1", int(free_port())).run()
 
 
 async def test_what_the_server_refuses_is_told() -> None:

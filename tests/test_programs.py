@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from attrs import define, field
 
-from tests.test_cli import PROGRAM, finish, home, only_line, run_in_thread
+from tests.test_cli import PROGRAM, finish, free_port, home, only_line, run_in_thread
 from trio_chat import programs
 from trio_chat.client.chat import Chat
 from trio_chat.client.feed import Item
@@ -167,22 +167,20 @@ async def test_closed_input_is_status_2(
     ["say ops hi --name cron --wait 0.3", "tail ops", "tail ops -f", "rooms", "who ops"],
 )
 async def test_nobody_there_is_status_3(capfd: Capture, command: str) -> None:
-    async with running_server() as server:
-        pass
     words = command.replace("-f", "--follow").split()
-    assert await run_in_thread(*words, *at(server)) == 3
+    assert await run_in_thread(*words, "--server", f"127.0.0.1:{free_port()}") == 3
     assert "no server answers" in only_line(capfd.readouterr().err)
 
 
 async def test_a_server_that_starts_in_time_is_waited_for() -> None:
-    history = MemoryHistory()
+    history, port = MemoryHistory(), int(free_port())
     async with running_server(history=history) as server, server.connect(name="alice") as alice:
         await alice.join("ops")
-    words = ["say", "ops", "at last", "--name", "cron", *at(server)]
+    words = ["say", "ops", "at last", "--name", "cron", "--server", f"127.0.0.1:{port}"]
     process = await trio.lowlevel.open_process([*PROGRAM, *words], stderr=subprocess.PIPE)
     assert process.stderr is not None
     await trio.sleep(1)  # a real one: nobody listens on a real port
-    async with running_server(history=history, port=server.port) as again, process.stderr:
+    async with running_server(history=history, port=port) as again, process.stderr:
         assert await process.wait() == 0
         async with again.connect(name="reader") as reader:
             page = await reader.history("ops", after=2)
@@ -370,8 +368,8 @@ async def following(server: RunningServer, *words: str) -> AsyncIterator[Followe
 
 
 async def test_it_follows_over_a_restart_and_shows_each_event_once() -> None:
-    history, held = MemoryHistory(), AsyncExitStack()
-    async with running_server(history=history) as old:
+    history, held, port = MemoryHistory(), AsyncExitStack(), int(free_port())
+    async with running_server(history=history, port=port) as old:
         async with old.connect(name="alice") as alice:
             await alice.join("ops")
             await alice.say("ops", "before")
@@ -380,7 +378,7 @@ async def test_it_follows_over_a_restart_and_shows_each_event_once() -> None:
         async with old.connect(name="bob") as bob:
             (name,) = await bob.who("ops")
         assert name.startswith("tail-"), "nobody listens unseen"
-    restarted = running_server(history=history, port=old.port)
+    restarted = running_server(history=history, port=port)
     async with held, restarted as new, new.connect(name="bob") as bob:
         await bob.join("ops", quiet=True)
         for number in range(50):
@@ -391,13 +389,13 @@ async def test_it_follows_over_a_restart_and_shows_each_event_once() -> None:
 
 
 async def test_a_room_that_another_history_does_not_have_is_not_followed_for_ever() -> None:
-    async with running_server() as server:
+    held, port = AsyncExitStack(), int(free_port())
+    async with running_server(port=port) as server:
         async with server.connect(name="alice") as alice:
             await alice.join("ops")
-        where, held = server, AsyncExitStack()
         follower = await held.enter_async_context(following(server))
         await follower.see(2)
-    async with held, running_server(port=where.port):
+    async with held, running_server(port=port):
         assert await follower.process.wait() == 1
 
 

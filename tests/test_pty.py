@@ -230,9 +230,8 @@ async def test_half_a_line_survives_what_arrives_and_the_terminal_is_as_it_was(
 
 
 async def test_what_was_typed_without_a_connection_survives_kill_9(home: Path) -> None:
-    history = MemoryHistory()
-    async with running_server(history=history) as server:
-        port = server.port
+    history, port = MemoryHistory(), int(free_port())
+    async with running_server(history=history, port=port) as server:
         path = home / "trio_chat" / f"alice@127.0.0.1-{port}.db"
         async with sitting(server) as alice:
             await alice.see(lambda: alice.prompt == "lobby>")
