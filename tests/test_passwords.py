@@ -40,20 +40,23 @@ def test_what_is_kept_is_slow_and_says_how_it_was_made() -> None:
 
 
 def test_nobody_has_a_password_and_that_takes_as_long_to_find_out() -> None:
-    kept = hash_password(RIGHT)
     assert check_password(WRONG, None) == Verdict(is_right=False)
-    ratio = quickest(WRONG, None) / quickest(WRONG, kept)
+    cases = [None, hash_password(RIGHT)]
+    times: list[list[float]] = [[], []]
+    for _ in range(50):  # as others slow the processor down: a difference would stay
+        for kept, taken in zip(cases, times, strict=True):
+            taken.append(seconds(WRONG, kept))
+        ratio = min(times[0]) / min(times[1])
+        if len(times[0]) >= 5 and 0.5 < ratio < 2:
+            break
     assert 0.5 < ratio < 2
 
 
-def quickest(password: Secret, kept: str | None) -> float:
-    """Seconds of the processor, as others may use it, too."""
-    times = []
-    for _ in range(5):
-        start = time.thread_time()
-        check_password(password, kept)
-        times.append(time.thread_time() - start)
-    return min(times)
+def seconds(password: Secret, kept: str | None) -> float:
+    """Those of the processor that it takes to look at it."""
+    start = time.thread_time()
+    check_password(password, kept)
+    return time.thread_time() - start
 
 
 def test_nobody_gets_in_with_what_is_kept_of_nobody() -> None:
