@@ -24,13 +24,16 @@ from trio_chat.doors import certificate
 
 __all__ = ["home"]  # a fixture: all that is written is in a folder of the test
 
+REAL_SECONDS = 120
+"""A dozen processes come and go, one after the other."""
+
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 async def curl(*words: str) -> bytes:
     """What it prints. Fails where the response does, or is cut off."""
     done = await trio.run_process(
-        ["curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "10", *words],
+        ["curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "60", *words],
         capture_stdout=True,
     )
     return bytes(done.stdout)

@@ -25,6 +25,9 @@ from trio_chat.messages import Ping, Pong
 
 __all__ = ["home"]  # a fixture: no settings but those of the test
 
+REAL_SECONDS = 120
+"""Most tests start a process, and one of them two."""
+
 
 def link_of(server: Running) -> Address:
     """The link that it shows."""

@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 __all__ = ["home"]  # a fixture: no settings but those of the test
 
+REAL_SECONDS = 120
+"""Some tests start processes, one of them three at once."""
+
 Capture = pytest.CaptureFixture[str]
 
 

@@ -27,6 +27,9 @@ from trio_chat.messages import Event, Hello, Join, Say
 from trio_chat.testing import RunningServer
 from trio_chat.wire import SERVER
 
+REAL_SECONDS = 120
+"""One test starts two servers, one after the other."""
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
