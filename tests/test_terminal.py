@@ -727,6 +727,25 @@ async def test_what_one_says_in_private_from_elsewhere_is_seen(desk: Desk) -> No
         assert BELL not in desk.text
         desk.type("/msg bob again", ENTER)
         await desk.until(lambda: ("say", BOB, "again") in desk.chat.asked)
+        await desk.see("@bob alice │ again")
+    assert desk.text.count("alice │ psst") == 1
+
+
+async def test_what_one_said_in_private_at_another_device_is_no_news(desk: Desk) -> None:
+    desk.chat.welcome = evolve(WELCOME, rooms=(RoomState(BOB, 9, 8),))
+    screen = Screen()
+    async with desk.sitting(screen):
+        await desk.until(lambda: ("join", BOB, 0) in desk.chat.asked)
+        desk.chat.see(Say(BOB, "before"), "alice", seq=9)
+        desk.chat.see(Say(BOB, "meanwhile"), "alice", seq=10)
+        desk.chat.hear("end")
+        await desk.see("end")
+        await soon(lambda: plain(screen.rooms) == "1:lobby 2:@bob")
+        assert BELL not in desk.text
+        assert "alice │" not in desk.text
+        desk.type("/2", ENTER)
+        await desk.see("alice » meanwhile")
+        assert "── new ──" not in desk.text
 
 
 async def test_a_private_room_is_entered_with_what_was_said_there(desk: Desk) -> None:

@@ -74,6 +74,14 @@ class Display:
         """Show something else."""
         await self.screen.show(fit(fragments, self.fresh_view().columns))
 
+    async def confirm(self, event: Event) -> None:
+        """One has said it just now; what is said in private from elsewhere is seen so."""
+        buffer = self.buffers.rooms.get(event.message.room)
+        if buffer is not None:
+            buffer.say(event)
+        if is_private(event.message.room) and not self.buffers.is_shown(event):
+            await self.screen.show(self.fresh_view().announce(event))
+
     async def go(self, room: str) -> None:
         """Show another room, and what has waited there."""
         async with self._in_order:
@@ -248,7 +256,7 @@ class Display:
                 return False
 
     def _announcement(self, item: Item, buffer: Buffer) -> Fragments | None:
-        """One line for what is for oneself, or what one said in private from elsewhere."""
+        """One line for what is for oneself in particular."""
         match item:
             case Event(by=by) if self._puts_out(item):
                 wording = self.view.wording
@@ -256,7 +264,5 @@ class Display:
                 return fit(notice(told), self.view.columns)
             case Event() if self._is_called(item):
                 return self.view.announce(item)
-            case Event(by=self.view.me, message=Say(room=room)) if is_private(room):
-                return self.view.announce(item) if buffer.is_unseen(item) else None
             case _:
                 return None

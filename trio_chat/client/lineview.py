@@ -6,7 +6,7 @@ from trio_chat.client.view import View
 from trio_chat.client.wording import Known, said
 from trio_chat.client.wrap import Fragments
 from trio_chat.messages import Event, Say
-from trio_chat.pairs import partner
+from trio_chat.pairs import SIGN, is_private, partner
 
 
 class LineView(View):
@@ -18,10 +18,11 @@ class LineView(View):
 
     def announce(self, event: Event) -> Fragments:
         """One line for what was said in a room that is not shown."""
-        other = partner(event.message.room, self.me)
-        if other is None:
-            where = f"in {self.wording.room(event.message.room)}: {self.wording.who(event.by)}"
+        room = event.message.room
+        if not is_private(room):
+            where = f"in {self.wording.room(room)}: {self.wording.who(event.by)}"
         else:
+            other = partner(room, self.me) or room.removeprefix(SIGN)
             to = "you" if other == event.by else shown_name(other)
             where = f"{self.wording.who(event.by)}, in private to {to}"
         return [("called", f"{where}: "), ("text", said(event))]

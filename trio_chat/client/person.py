@@ -489,10 +489,11 @@ class Person:
 
     async def _say_now(self, unsent: Unsent) -> None:
         seq = await self.speech.say(unsent)
-        buffer = self.buffers.rooms.get(unsent.room)
-        if buffer is not None and unsent.edits is None:
-            say = Say(unsent.room, unsent.text, unsent.id, unsent.reply_to)
-            buffer.say(Event(seq, datetime.now(UTC), self.chat.name, say))
+        if unsent.edits is None:
+            # A private room may have got its name meanwhile.
+            room = self.buffers.find(unsent.room) or unsent.room
+            say = Say(room, unsent.text, unsent.id, unsent.reply_to)
+            await self.display.confirm(Event(seq, datetime.now(UTC), self.chat.name, say))
 
     def _give_back(self, unsent: Unsent) -> None:
         line = typed_as(unsent, self.display.current, self.chat.name)
