@@ -840,6 +840,42 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         await desk.until(lambda: ("say", "garden", "hi all") in desk.chat.asked)
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("/mute x", "mute: x is on the list"),
+        ("/help", "begin a new line"),
+        ("/go nowhere", "you are in no room nowhere"),
+        ("/unread", "nothing is unread"),
+    ],
+)
+async def test_what_leads_nowhere_does_not_make_one_talk_to_others_than_one_meant(
+    desk: Desk, typed: str, shown: str
+) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+        await desk.see("you are in lobby now")
+        desk.type(typed, ENTER)
+        await desk.see(shown)
+        desk.type("hi", ENTER)
+        await desk.see("you are not any more where you began this")
+        assert not desk.chat.said
+        desk.type(" all", ENTER)
+        await desk.until(lambda: ("say", "lobby", "hi all") in desk.chat.asked)
+
+
+async def test_who_comes_back_to_where_one_was_put_out_is_there(desk: Desk) -> None:
+    async with desk.sitting():
+        await in_two_rooms(desk)
+        desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+        await desk.see("you are in lobby now")
+        desk.type("/join garden", ENTER, "hi", ENTER)
+        await desk.until(lambda: ("say", "garden", "hi") in desk.chat.asked)
+        desk.type("ho", ENTER)
+        await desk.until(lambda: ("say", "garden", "ho") in desk.chat.asked)
+
+
 async def test_what_is_typed_after_going_on_from_being_put_out_is_said(desk: Desk) -> None:
     async with desk.sitting():
         await in_two_rooms(desk)

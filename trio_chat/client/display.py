@@ -40,7 +40,7 @@ class Display:
     `is_in`: is one in a room, after all that has been heard of it?
     `on_seen`: called with a room, and up to which event it has been seen. `on_met`: called
     with a private room, and the first event that one gets of it. `put_out_of`: the room that
-    was shown when one was put out of it, until somebody has taken note.
+    was shown when one was put out of it, until one has gone elsewhere or taken note.
     """
 
     screen: Surface
@@ -67,7 +67,7 @@ class Display:
         for item in items:
             if self._puts_out(item):
                 if room_of(item) == self.current:
-                    self.put_out_of = self.current
+                    self.put_out_of = self.put_out_of or self.current
                 await self.close(room_of(item))
 
     async def say(self, fragments: Fragments) -> None:
@@ -84,6 +84,7 @@ class Display:
 
     async def go(self, room: str) -> None:
         """Show another room, and what has waited there."""
+        self.put_out_of = None
         async with self._in_order:
             if room != self.current:
                 await self._turn_to(room)

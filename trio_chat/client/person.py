@@ -190,7 +190,7 @@ class Person:
                 self._wants.close()
                 self._is_leaving.set()
             elif command is not None:
-                if self._was_moved() and not isinstance(command, ANYWHERE):
+                if not isinstance(command, ANYWHERE) and self._was_moved():
                     self.screen.tell(notice(ELSEWHERE))
                     return False
                 self._want(command)
@@ -360,7 +360,7 @@ class Person:
         """What came before is done; where nothing else waits, there is nothing to foresee."""
         self._unsure -= not want.is_sure
         if not want.is_sure and not self._unsure:
-            self._target = self.display.current
+            self._target = self.display.put_out_of or self.display.current
 
     async def _work_alone(self) -> None:
         async for command in self._local:
