@@ -847,11 +847,13 @@ async def test_who_is_put_out_sees_why_and_is_elsewhere(desk: Desk, post: Post) 
         ("/help", "begin a new line"),
         ("/go nowhere", "you are in no room nowhere"),
         ("/unread", "nothing is unread"),
+        ("/join locked", "you can't"),
     ],
 )
 async def test_what_leads_nowhere_does_not_make_one_talk_to_others_than_one_meant(
-    desk: Desk, typed: str, shown: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, typed: str, shown: str
 ) -> None:
+    monkeypatch.setattr("trio_chat.client.screen.UNSEEN", 0)
     async with desk.sitting():
         await in_two_rooms(desk)
         desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
@@ -863,6 +865,29 @@ async def test_what_leads_nowhere_does_not_make_one_talk_to_others_than_one_mean
         assert not desk.chat.said
         desk.type(" all", ENTER)
         await desk.until(lambda: ("say", "lobby", "hi all") in desk.chat.asked)
+
+
+async def test_what_waits_for_a_join_comes_back_if_one_is_put_out_meanwhile(
+    desk: Desk, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_chat.client.screen.UNSEEN", 0)
+    async with desk.sitting(journal=journal):
+        await in_two_rooms(desk)
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/join locked", ENTER)
+        desk.type("/topic soup", ENTER, "/leave", ENTER, "//x", ENTER)
+        await soon(lambda: len(journal.unsent) == 1)
+        desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+        await desk.see("you are in lobby now")
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.see("not said: /x: you are not any more where you began this")
+        await desk.until(lambda: desk.prompt == "lobby> //x")
+        assert not journal.unsent
+        desk.type("y", ENTER)
+        await desk.until(lambda: desk.chat.said == ["/xy"])
+    asked = [asked for asked in desk.chat.asked if asked[0] in {"say", "topic", "leave"}]
+    assert asked == [("topic", "garden", "tea"), ("say", "lobby", "/xy")]
 
 
 async def test_who_comes_back_to_where_one_was_put_out_is_there(desk: Desk) -> None:

@@ -79,9 +79,7 @@ Local = Go | GoToUnread | Wish | Edit | ShowHelp
 ANYWHERE = Enter | Go | GoToUnread | Tell | Wish | Edit | ShowHelp
 """What means the same wherever one is."""
 
-ELSEWHERE = (
-    "not done: you are not any more where you began this; once more, and it is done here"
-)
+ELSEWHERE = "you are not any more where you began this; once more, and it is done here"
 """Told to who was put out of a room while typing: what was meant for few may not be for all."""
 
 Spoken = Talk | Answer | EditLast
@@ -191,7 +189,7 @@ class Person:
                 self._is_leaving.set()
             elif command is not None:
                 if not isinstance(command, ANYWHERE) and self._was_moved():
-                    self.screen.tell(notice(ELSEWHERE))
+                    self.screen.tell(notice(f"not done: {ELSEWHERE}"))
                     return False
                 self._want(command)
         except (commands.BadCommand, Refused) as error:
@@ -445,15 +443,25 @@ class Person:
 
     # ------------------------------------------------------------ what was typed
 
+    def _here(self) -> str | None:
+        """Where to do what was typed where that was not known. Raises `NotInRoom` if one was
+        put out since."""
+        if self.display.put_out_of is None:
+            return self.display.current
+        if not self._unsure:  # nothing else waits that was begun there
+            self.display.put_out_of, self._target = None, self.display.current
+        raise NotInRoom(ELSEWHERE)
+
     async def _do(self, command: Command, here: str | None) -> None:
+        if here is None and not isinstance(command, ANYWHERE):
+            here = self._here()
         match command:
             case Go() | GoToUnread() | Wish() | Edit() | ShowHelp():
                 await self._do_here(command)
             case Talk() | Answer() | EditLast() | Tell() | Quit():
                 pass  # dealt with before they get here
             case Govern() | ShutOut() | Lock() | ShowAccess() | ShowDeeds():
-                room = self.errands.which(None, here or self.display.current)
-                await self.government.do(command, room)
+                await self.government.do(command, self.errands.which(None, here))
             case Register() | ChangePassword() | ListDevices() | ThrowOut():
                 await self.ownership.do(command)
             case errand:
@@ -475,17 +483,22 @@ class Person:
                 assert_never(command)
 
     async def _say(self, unsent: Unsent, *, is_sure: bool) -> None:
-        room = unsent.room if is_sure else self.display.current or unsent.room
-
         async def say() -> None:
             try:
-                await self._say_now(self.journal.move(unsent, room))
+                await self._say_now(unsent if is_sure else self._place(unsent))
             except (Refused, WireError) as error:
                 if error is not self.chat.failure:
-                    self._give_back(unsent)
+                    self._give_back(unsent, is_sure=is_sure)
                 raise
 
         await self._attempt(say, f"not said: {short(unsent.text)}")
+
+    def _place(self, unsent: Unsent) -> Unsent:
+        try:
+            return self.journal.move(unsent, self._here() or unsent.room)
+        except NotInRoom:
+            self.speech.drop(unsent)
+            raise
 
     async def _say_now(self, unsent: Unsent) -> None:
         seq = await self.speech.say(unsent)
@@ -495,13 +508,16 @@ class Person:
             say = Say(room, unsent.text, unsent.id, unsent.reply_to)
             await self.display.confirm(Event(seq, datetime.now(UTC), self.chat.name, say))
 
-    def _give_back(self, unsent: Unsent) -> None:
-        line = typed_as(unsent, self.display.current, self.chat.name)
+    def _give_back(self, unsent: Unsent, *, is_sure: bool) -> None:
+        # What was typed where that was not known is for where one is, unless it is private.
+        is_here = not is_sure and not is_private(unsent.room)
+        current = unsent.room if is_here else self.display.current
+        line = typed_as(unsent, current, self.chat.name)
         if line is not None:
             self.screen.give_back(line)
 
     async def _speak(self, spoken: Spoken) -> None:
-        room = self.errands.which(None, self.display.current)
+        room = self.errands.which(None, self._here())
         match spoken:
             case Talk(text):
                 await self._say_now(self.speech.add(room, text))
