@@ -800,6 +800,14 @@ async def test_a_private_text_never_comes_back_where_all_would_hear_it(desk: Des
         await desk.see("> /msg bob refuse me")
 
 
+async def test_what_is_typed_behind_a_query_is_for_nobody_else(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/query nobody", ENTER, "psst", ENTER)
+        await desk.see("nobody is called nobody")
+        await desk.until(lambda: desk.chat.said == ["psst"])
+    assert ("say", "@nobody", "psst") in desk.chat.asked  # refused by a server, and given back
+
+
 async def test_what_an_ignored_person_says_in_private_is_not_heard(desk: Desk) -> None:
     async with desk.sitting():
         desk.type("/ignore bob", ENTER)

@@ -222,7 +222,8 @@ class Person:
                 meant = f"{SIGN}{parse_name(name)}"
                 self._want_to_say(self.buffers.find(meant) or meant, text)
             case Talk(text) if self._target is not None:
-                self._want_to_say(self._target, text, is_sure=is_sure)
+                is_for_one = is_private(self._target)  # and, whatever happens, for nobody else
+                self._want_to_say(self._target, text, is_sure=is_sure or is_for_one)
             case Answer() | EditLast() if is_sure and self._target is not None:
                 self._want_to_change(command, self._target)
             case Go(room) if is_sure:
@@ -509,9 +510,8 @@ class Person:
             await self.display.confirm(Event(seq, datetime.now(UTC), self.chat.name, say))
 
     def _give_back(self, unsent: Unsent, *, is_sure: bool) -> None:
-        # What was typed where that was not known is for where one is, unless it is private.
-        is_here = not is_sure and not is_private(unsent.room)
-        current = unsent.room if is_here else self.display.current
+        # What was typed where that was not known is for where one is.
+        current = self.display.current if is_sure else unsent.room
         line = typed_as(unsent, current, self.chat.name)
         if line is not None:
             self.screen.give_back(line)
