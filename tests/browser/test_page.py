@@ -243,7 +243,7 @@ async def test_who_was_put_out_once_is_in_again_when_let_in(stage: Stage) -> Non
         await alice.tab.until("$('messages').innerText.includes('put out alice')")
         assert await alice.run("chat.open.isIn && chat.open.isWanted")
         await bob.moderate(Ban("garden", "alice"))
-        await alice.tab.until("$('toast').innerText.includes('put out of garden')")
+        await alice.tab.until("$('toast').innerText.includes('banned from garden')")
         # That she has read it is refused, and ends no more than that.
         await alice.tab.until("chat.open.read === chat.open.last")
         assert await alice.run("chat.ask({ type: 'rooms' }).then(() => $('door').hidden)")

@@ -1,11 +1,13 @@
 """Who may not stay, and is told why on the page; in a real Chromium."""
 
+from datetime import UTC, datetime
+
 from tests.browser.stage import Page, Stage, needs_browser
 from tests.conftest import dialler
 from trio_chat.charter import Identity
 from trio_chat.history import Account, DeviceId, Keep, Registered, Token
 from trio_chat.history.memory import MemoryHistory
-from trio_chat.messages import Banish, Hello
+from trio_chat.messages import Ban, Banish, Hello, Kick
 from trio_chat.names import Name, skeleton
 from trio_chat.testing import running_server
 from trio_chat.tokens import hash_token
@@ -84,6 +86,28 @@ async def test_who_is_banished_is_told_why(stage: Stage) -> None:
             await operator.tell(Hello("op", token=TOKEN), Banish("eve", reason="spam"))
             await eve.tab.until("$('refused').innerText.endsWith('spam')")
             assert await eve.run("!$('door').hidden && $('password-field').hidden")
+
+
+async def test_who_is_put_out_of_a_room_is_told_why_and_until_when(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("eve") as (eve,):
+        await bob.register(PASSWORD)
+        await bob.join("garden")
+        await eve.open_room("garden")
+        await eve.is_in("garden")
+        await bob.moderate(Kick("garden", "eve", reason="<b>calm</b> down"))
+        told = "You were put out of garden: <b>calm</b> down Enter again"
+        await eve.tab.until(f"$('toast').innerText === '{told}'")
+        await eve.tab.click("#toast button")
+        await eve.is_in("garden")
+        until = datetime(2099, 3, 1, 12, tzinfo=UTC)
+        await bob.moderate(Ban("garden", "eve", until=until, reason="<b>spam</b>"))
+        await eve.tab.until("$('toast').innerText.startsWith('You were banned from garden')")
+        end = await eve.run(f"dateTime('{until.isoformat()}')")
+        told = f"You were banned from garden until {end}: <b>spam</b> Close"
+        assert await eve.shown("#toast") == told
+        await eve.tab.click("#toast button")
+        assert await eve.shown("#toast") == ""
+        assert await eve.run("document.activeElement.id") == "typed"
 
 
 async def with_operator() -> MemoryHistory:

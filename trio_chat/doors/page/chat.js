@@ -646,17 +646,19 @@ class Chat {
     const isOwn = event.by === this.me;
     const changed = room.take(event);
     if (isOwn && event.message.id) this.settle(event.message.id);
-    if (isPutOut(event.message, this.me) && event.seq > room.inSince) this.#putOut(room);
+    if (isPutOut(event.message, this.me) && event.seq > room.inSince) this.#putOut(room, event.message);
     if (event.message.type === "delete") this.#recount(room);
     for (const item of changed) if (item.seq === event.seq) this.#notice(room, item);
     show.happened(room, changed, event);
     if (room.items.length > MOST && (room !== this.open || show.isAtEnd)) show.trim(room);
   }
 
-  #putOut(room) {
+  #putOut(room, message) {
     room.isIn = room.isWanted = false;
     this.#remember();
-    show.toast(`You were put out of ${room.title}.`, "Enter again", () => enterRoom(room.name));
+    const why = untilOf(message) + becauseOf(message);
+    if (message.type === "ban") show.toast(`You were banned from ${room.title}${why}`, "Close");
+    else show.toast(`You were put out of ${room.title}${why}`, "Enter again", () => enterRoom(room.name));
   }
 
   #notice(room, item) {
@@ -1151,20 +1153,22 @@ class Show {
     if (!$("asleep").open) $("asleep").showModal();
   }
 
+  // With its button a focus would go, too.
   toast(text, label = "", act = null) {
+    if ($("toast").contains(document.activeElement)) composer.focus();
     $("toast").textContent = text;
     if (label) {
       const button = make("button", "main", label);
-      button.onclick = () => { act(); $("toast").textContent = ""; };
+      button.onclick = () => { this.toast(""); act?.(); };
       $("toast").append(" ", button);
     }
     clearTimeout(this.#toastEnd);
-    this.#toastEnd = setTimeout(() => { $("toast").textContent = ""; }, label ? 20000 : 6000);
+    this.#toastEnd = setTimeout(() => this.toast(""), label ? 20000 : 6000);
   }
 
   // What one has just asked for oneself: Enter does it, Esc does not.
   confirm(text, label, act) {
-    this.toast(text, label, () => { act(); $("typed").focus(); });
+    this.toast(text, label, act);
     $("toast").querySelector("button").focus();
   }
 
@@ -2788,7 +2792,7 @@ class Hands {
   }
 
   #escape() {
-    if ($("toast").contains(document.activeElement)) { show.toast(""); $("typed").focus(); }
+    if ($("toast").contains(document.activeElement)) show.toast("");
     else if ($("side").classList.contains("open")) show.drawer(false);
     else if (!$("beside").hidden) show.beside(null);
     else if (composer.isAboutSomething) composer.writeAbout(null);
