@@ -747,7 +747,8 @@ class Chat {
   #refused(saying, why) {
     saying.why = why;
     const room = this.rooms.get(saying.room);
-    if (room && room !== this.open) show.toast(`Not sent to ${room.title}: ${why}`, "Look", () => show.room(room));
+    if (room === this.open) show.readOut(`Not sent: ${why}`);
+    else if (room) show.toast(`Not sent to ${room.title}: ${why}`, "Look", () => show.room(room));
   }
 
   #turnedAway(error) {
@@ -1142,7 +1143,8 @@ class Show {
   state() {
     const waits = chat.link.attempts ? "The server can't be reached. Trying again …" : "Connecting …";
     if (!chat.me && chat.identity) this.atDoor(chat.trouble || waits, true);
-    const lost = chat.me && !chat.isConnected;
+    const lost = Boolean(chat.me && !chat.isConnected);
+    if (chat.me && lost === $("offline").hidden) this.readOut(lost ? OFFLINE : "Connected again.");
     $("state").className = chat.isConnected ? "connected" : "lost";
     $("state").textContent = chat.isConnected ? "connected" : "reconnecting …";
     $("offline").hidden = !lost;
@@ -1347,11 +1349,13 @@ class Show {
 
   #all() {
     const room = chat.open;
+    const hadFocus = $("messages").contains(document.activeElement);
     this.#newLine = null;
     $("actions").hidden = true;
     document.body.append($("actions")); // or it would go with the message that it is at
     $("messages").replaceChildren();
     if (room) $("messages").append(...this.#nodes(room, room.items, null));
+    if (hadFocus) composer.focus();
     this.#older();
   }
 
@@ -1497,11 +1501,11 @@ class Show {
   #announce(room, event) {
     const { type, text } = event.message;
     if (type !== "say" || event.by === chat.me || event.seq <= room.read || !isShown(event)) return;
-    this.#readOut(`${clean(event.by)}: ${clean(text)}`);
+    this.readOut(`${clean(event.by)}: ${clean(text)}`);
   }
 
   // To who does not see it.
-  #readOut(text) {
+  readOut(text) {
     const heard = $("heard");
     heard.append(make("p", "", text));
     while (heard.children.length > 20) heard.firstElementChild.remove();
@@ -1611,10 +1615,10 @@ class Show {
   #members(room) {
     if ($("members").hidden) return;
     const names = room ? [...room.members].sort(([a], [b]) => a.localeCompare(b)) : [];
-    const { person, about } = document.activeElement.dataset;
+    const held = $("members").contains(document.activeElement) ? document.activeElement.dataset : null;
     $("members").replaceChildren(...names.map(([name, rank]) => this.#member(name, rank)));
-    const isHeld = ({ dataset }) => dataset.person === person && dataset.about === about;
-    [...$("members").querySelectorAll("button")].find(isHeld)?.focus();
+    const isHeld = ({ dataset }) => dataset.person === held.person && dataset.about === held.about;
+    if (held) ([...$("members").querySelectorAll("button")].find(isHeld) ?? $("beside-close")).focus();
   }
 
   #member(name, rank) {
@@ -1645,7 +1649,10 @@ class Show {
     const nodes = hits.filter(isShown).map(hit => this.#hit(hit));
     if (!isMore) $("hits").replaceChildren();
     $("hits").append(...nodes);
-    if (!$("hits").children.length) $("hits").append(make("li", "whisper notice", "Nothing was found."));
+    const count = $("hits").children.length;
+    if (!count) $("hits").append(make("li", "whisper notice", "Nothing was found."));
+    this.readOut(count ? `${count} found` : "Nothing was found.");
+    if (isMore) (nodes[0]?.firstElementChild ?? $("search").elements.words).focus();
     $("more-hits").hidden = next === undefined;
   }
 
@@ -1664,7 +1671,7 @@ class Show {
   news(room, { by, text }, isCall) {
     this.lists();
     const how = room.isPrivate ? "writes to you" : `calls you in ${clean(room.title)}`;
-    if (isCall && room !== chat.open) this.#readOut(`${clean(by)} ${how}`);
+    if (isCall && room !== chat.open) this.readOut(`${clean(by)} ${how}`);
     const isSeen = document.visibilityState === "visible" && document.hasFocus();
     if (isCall && !isSeen && mayNotify()) this.#notify(room, by, text);
   }
@@ -1695,7 +1702,11 @@ function beginningOf(room) {
 
 function fillList(list, lines) {
   const isSo = lines.length === list.children.length && lines.every((line, at) => line === list.children[at]);
-  if (!isSo) list.replaceChildren(...lines);
+  if (isSo) return;
+  const held = list.contains(document.activeElement) ? document.activeElement : null;
+  list.replaceChildren(...lines);
+  if (held?.isConnected) held.focus();
+  else if (held) composer.focus();
 }
 
 function movesText(moves) {
@@ -2595,7 +2606,7 @@ class Hands {
       show.scrolled();
       this.fill();
     }, { passive: true });
-    $("down").onclick = () => show.toEnd();
+    $("down").onclick = () => { show.toEnd(); composer.focus(); };
     $("log").addEventListener("click", click => this.#clicked(click.target));
     // What came up before a tap has ended would be hit by it, or move what is tapped.
     const offer = ({ target }) => this.#offer(target.closest(".message[data-seq]"));
@@ -2636,7 +2647,7 @@ class Hands {
 
   #clicked(target) {
     const { fate, id } = target.closest("[data-fate]")?.dataset ?? {};
-    if (fate === "again") chat.sayAgain(id);
+    if (fate === "again") { chat.sayAgain(id); composer.focus(); }
     if (fate === "back") this.#takeBack(id);
     const said = target.closest("[data-jump]");
     if (said) jump(chat.open, Number(said.dataset.jump));

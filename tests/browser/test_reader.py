@@ -1,0 +1,153 @@
+"""What somebody gets from the page who hears it instead of seeing it; in a real Chromium."""
+
+from tests.browser.stage import Page, Stage, needs_browser
+
+pytestmark = needs_browser
+
+REAL_SECONDS = 100
+
+WIDE = (1180, 720)
+"""Where nothing lies over the room."""
+
+ACTIVE = {
+    *("button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "option"),
+    *("menuitem", "DisclosureTriangle"),
+}
+"""The roles of what one does something with."""
+
+GROUPS = {
+    *("dialog", "menu", "listbox", "list", "toolbar", "navigation", "complementary", "region"),
+    "log",
+}
+"""And of what one goes to, to find it."""
+
+
+async def test_whatever_one_acts_upon_or_goes_to_has_a_name(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.browser.tab() as tab:
+        alice = Page(tab)
+        await tab.resize(*WIDE)
+        await tab.open(stage.address)
+        await tab.until("document.activeElement?.name === 'name'")
+        assert await named(alice) >= {("main", ""), ("textbox", "Your name"), ("alert", "")}
+        await tab.type("alice")
+        await tab.press("Enter")
+        await alice.is_in()
+        await bob.join("lobby")
+        said = await bob.say("lobby", "can you hear me?")
+        await bob.react("lobby", said, "👍")
+        await bob.say("lobby", "hello?", reply_to=said)
+        await bob.say("@alice", "psst")
+        await tab.until("!!document.querySelector('#people .badge:not([hidden])')")
+        await tab.run("document.querySelector('#messages .message').focus()")
+        assert await named(alice) >= {
+            ("main", ""),
+            ("log", "New messages"),
+            ("list", "Messages in lobby"),
+            ("button", "bob 1 unread, 1 for you"),
+            ("button", "👍 by bob"),
+            ("toolbar", "About this message"),
+        }
+        await tab.run("show.beside('members')")
+        await tab.until("document.querySelectorAll('#members li').length === 2")
+        assert await named(alice) >= {("complementary", "Who is here"), ("list", "Who is here")}
+        await tab.run("show.beside('search'); hands.search('hear')")
+        await tab.until("document.querySelectorAll('#hits button').length === 1")
+        assert await named(alice) >= {("complementary", "Search"), ("list", "Found")}
+        await tab.run("show.toast('Delete it?', 'Delete')")
+        assert await named(alice) >= {("alert", ""), ("button", "Delete")}
+        await tab.run("chat.toggle('ignored', 'eve'); settings.open(true)")
+        assert await named(alice) >= {("dialog", "Settings"), ("button", "Show again: eve")}
+        await tab.press("Escape")
+        await bob.register("correct horse")
+        for script, role, name in (
+            ("account.open()", "dialog", "Make alice yours"),
+            ("finder.open('')", "dialog", "Go to a room or a person"),
+            ("$('signs').showModal()", "dialog", "React with"),
+            ("$('room-menu').click()", "menu", "lobby"),
+        ):
+            await tab.run(f"{script}, 0")
+            assert (role, name) in await named(alice)
+            await tab.press("Escape")
+        await tab.run("$('typed').focus()")
+        await tab.type("/si")
+        assert ("listbox", "Completions") in await named(alice)
+
+
+async def named(page: Page) -> set[tuple[str, str]]:
+    """The role and the name of each thing; each that needs a name has one."""
+    roles = await page.tab.roles()
+    assert not {role for role, name in roles if not name} & (ACTIVE | GROUPS)
+    return roles
+
+
+async def test_the_focus_does_not_go_with_what_had_it(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        tab = alice.tab
+        await tab.resize(*WIDE)
+        await bob.join("lobby")
+        for count in range(60):
+            await bob.say("lobby", f"number {count}")
+        await alice.sees("number 59")
+        await focus(alice, "#rooms button")
+        await tab.run("chat.join('garden', false)")
+        await tab.until("$('rooms').children.length === 2")
+        assert (await focused(alice)).startswith("# lobby"), "the list is another one"
+        await tab.until("($('log').scrollTop = 0, !$('down').hidden)")
+        await press(alice, "#down")
+        assert await focused(alice) == "typed"
+        await focus(alice, "#messages .message")
+        await tab.run("ignore('bob')")
+        assert await focused(alice) == "typed", "nothing is left of the message"
+        await press(alice, "#toast button")
+        assert await alice.shown("#toast") == "You see what bob says again."
+        assert await focused(alice) == "typed"
+        await tab.run("show.beside('search'); hands.search('number')")
+        await tab.until("$('hits').children.length === 20")
+        await press(alice, "#more-hits")
+        await tab.until("$('hits').children.length === 40")
+        assert "number 39" in await focused(alice), "the first that is new"
+        await tab.run("show.beside('members')")
+        await tab.until("$('members').children.length === 2")
+        await focus(alice, "#members [data-person=bob]")
+        await bob.leave("lobby")
+        await tab.until("$('members').children.length === 1")
+        assert await focused(alice) == "beside-close"
+        await alice.say("/msg nobody hello?")
+        await tab.until("!!document.querySelector('#waiting .refused')")
+        await press(alice, "[data-fate=again]")
+        assert await focused(alice) == "typed"
+
+
+async def focus(page: Page, selector: str) -> None:
+    await page.run(f"document.querySelector('{selector}').focus()")
+
+
+async def press(page: Page, selector: str) -> None:
+    await focus(page, selector)
+    await page.tab.press("Enter")
+
+
+async def focused(page: Page) -> str:
+    """What has the focus: its id, or else its text."""
+    what = "document.activeElement.id || document.activeElement.innerText"
+    return " ".join(str(await page.run(what)).split())
+
+
+async def test_what_is_only_shown_is_read_out(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.say("/msg nobody hello?")
+        await alice.tab.until(f"{HEARD}.at(-1)?.startsWith('Not sent: ')")
+        await alice.run("$('heard').replaceChildren()")
+        await alice.say("/search nowhere")
+        await alice.tab.until(f"{HEARD}.length")
+        await alice.run("chat.link.socket.close()")
+        await alice.tab.until(f"{HEARD}.length === 2 && !chat.isConnected")
+        await alice.run("chat.closed()")
+        await alice.tab.until("chat.isConnected")
+        nothing, lost, again = await alice.run(HEARD)
+        assert nothing == "Nothing was found."
+        assert lost.startswith("No connection.")
+        assert again == "Connected again."
+
+
+HEARD = "[...$('heard').children].map(line => line.innerText)"
