@@ -851,7 +851,11 @@ async def test_nobody_reads_what_it_prints(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["history export", "schema", "doctor", "--help", "--version", "say --help"]
+    "words",
+    [
+        *("history export", "schema", "doctor", "--help", "--version", "say --help"),
+        *("serve --help", "serve --no-history --port 0"),
+    ],
 )
 def test_a_full_disk_behind_the_output_is_one_line(home: Path, words: str) -> None:
     take_in()
@@ -860,6 +864,8 @@ def test_a_full_disk_behind_the_output_is_one_line(home: Path, words: str) -> No
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2
     assert "No space left" in only_line(done.stderr.decode())
+    # Whoever asks for help reads it; of a server that does not start the log tells.
+    assert (b'{"' in done.stderr) == ("--port" in words)
 
 
 @define(eq=False)

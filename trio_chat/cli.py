@@ -182,7 +182,7 @@ def run(words: Sequence[str]) -> int:
 def _choose_voice(words: Sequence[str]) -> Say:
     """Whoever reads the log of a server finds there, too, why it did not start."""
     command = next((word for word in words if word in MODULES), None)
-    if command != "serve" or sys.stderr is None or sys.stderr.isatty():
+    if command != "serve" or HELP & {*words} or sys.stderr is None or sys.stderr.isatty():
         return tell
     from trio_chat.logs import write_failure  # noqa: PLC0415 # structlog takes 30 ms
 

@@ -34,6 +34,7 @@ from trio_chat.doors.certificate import describe, ensure
 from trio_chat.doors.sites import Origin, Sites, machine_names, parse_origin
 from trio_chat.doors.tls import Tls
 from trio_chat.doors.web import Network
+from trio_chat.ending import printing
 from trio_chat.errors import SetupError
 from trio_chat.failures import TRIES, WAIT_FROM, WAIT_TO
 from trio_chat.gate import EACH
@@ -284,7 +285,8 @@ async def _serve_until_signalled(server: Server, host: str, port: int, place: st
             with trio.open_signal_receiver(*ENDING, *HANGUP, *TASKS) as signals:
                 doorstep = await nursery.start(server.run, host, port)
                 addresses = [Address(*address) for address in doorstep.addresses]
-                _show_banner(addresses, place, server.tls)
+                with printing():
+                    _show_banner(addresses, place, server.tls)
                 log.info("listening", extra={"at": [address.place for address in addresses]})
                 systemd.notify(systemd.READY)
                 await heed(signals, server.tls, had_terminal=had_terminal)
