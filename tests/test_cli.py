@@ -160,22 +160,6 @@ def test_a_file_that_is_named_counts_instead_of_the_usual_one(
     [
         ("port = 1", "there is no table for port"),
         ("servers = 1", "[servers.NAME]"),
-        ("[servers]\nwork = 1", "[servers.work]: 1 is no table"),
-        ("[servers.work]\nport = 1", "[servers.work]: there has to be a host"),
-        ("[servers.work]\nhost = 'a'\nlink = 'trio-chat://a'", "a host, or a link"),
-        ("[servers.work]\nlink = 'a'", "a link is trio-chat://"),
-        ("[servers.work]\nlink = 'trio-chat://a'\nport = 1", "with its own port"),
-        ("[servers.work]\nlink = 'trio-chat://a#b'", "a pin has 43"),
-        ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, link, name"),
-        ("[servers.work]\nhost = 1", "host can't be 1"),
-        ("[servers.work]\nhost = 'a'\nport = true", "port can't be True"),
-        ("[servers.work]\nhost = 'a'\nport = 65536", "65536' is not"),
-        ("[servers.work]\nhost = 'a:1'\nport = 2", "a:1 has a port already"),
-        ("[servers.work]\nhost = 'a:http'", "'http' is not"),
-        ("[servers.work]\nhost = 'plain://a'", "is a link, and no host"),
-        ("[servers.work]\nhost = 'a b'", "can't be the name of a host"),
-        ("[servers.work]\nhost = 'a'\nname = '4'", "'4' is not"),
-        ("[servers.work]\nhost = 'a'\nroom = ''", "'' is not"),
         ("[server]", "there is no table for server"),
         ("[serve]\nprot = 1", '"[prot]"'),
         ("[serve]\nport = 'x'", '"x" into int'),
@@ -282,6 +266,60 @@ def meaning(words: str) -> tuple[str | None, str, str | None]:
     if "visit" in given:
         given |= asdict(given["visit"], recurse=False)
     return given.get("name"), str(given["server"]), given["room"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[servers]\nwork = 1", "1 is no table"),
+        ("[servers.work]\nport = 1", "there has to be a host"),
+        ("[servers.work]\nhost = 'a'\nlink = 'trio-chat://a'", "a host, or a link"),
+        ("[servers.work]\nlink = 'a'", "a link is trio-chat://"),
+        ("[servers.work]\nlink = 'trio-chat://a'\nport = 1", "with its own port"),
+        ("[servers.work]\nlink = 'trio-chat://a#b'", "a pin has 43"),
+        ("[servers.work]\nhots = 'a'", "there is no hots, only host, port, link, name"),
+        ("[servers.work]\nhost = 1", "host can't be 1"),
+        ("[servers.work]\nhost = 'a'\nport = true", "port can't be True"),
+        ("[servers.work]\nhost = 'a'\nport = 65536", "65536' is not"),
+        ("[servers.work]\nhost = 'a:1'\nport = 2", "a:1 has a port already"),
+        ("[servers.work]\nhost = 'a:http'", "'http' is not"),
+        ("[servers.work]\nhost = 'plain://a'", "is a link, and no host"),
+        ("[servers.work]\nhost = 'a b'", "can't be the name of a host"),
+        ("[servers.work]\nhost = 'a'\nname = '4'", "name: a name is a letter"),
+        ("[servers.work]\nhost = 'a'\nroom = ''", "room: a name is a letter"),
+    ],
+)
+def test_a_mistake_at_one_server_stops_who_means_it_and_nobody_else(
+    served: Served, home: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = write_config(home, f"{text}\n[servers.default]\nhost = '127.0.0.1:1'\n")
+    assert cli.run(["serve", "--no-history"]) == 0
+    assert cli.run(["rooms"]) == 3, "there is no server, but it is looked for"
+    capsys.readouterr()
+    assert cli.run(["rooms", "--server", "work"]) == 2
+    line = only_line(capsys.readouterr().err)
+    assert line.startswith(f"trio_chat: {path}: [servers.work]: ")
+    assert said in line
+
+
+def test_a_mistake_at_the_usual_server_is_told_where_none_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_config(home, "[servers.default]\nhots = 'a'\n")
+    assert cli.run(["rooms"]) == 2
+    assert "[servers.default]: there is no hots" in only_line(capsys.readouterr().err)
+    assert cli.run(["rooms", "--server", "plain://127.0.0.1:1"]) == 3
+
+
+def test_a_doctor_names_each_mistake_at_a_server(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(home, SERVERS + "[servers.a]\nhots = 'a'\n[servers.b]\nport = 1\n")
+    assert cli.run(["doctor", "--port", free_port()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    one, other = (line for line in lines if line.startswith("warning  settings    "))
+    assert f"{path}: [servers.a]: there is no hots, only host" in one
+    assert f"{path}: [servers.b]: there has to be a host, or a link; put it right" in other
 
 
 # ---------------------------------------------------------------- mistakes

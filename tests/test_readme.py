@@ -93,8 +93,8 @@ def test_the_settings_are_settings(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
     *_, servers = config.sources(path, [])
-    assert servers.servers["default"].room == "garden"
-    assert str(servers.servers["work"].address) == "plain://10.0.0.5:9000"
+    assert servers.find("default").room == "garden"
+    assert str(servers.find("work").address) == "plain://10.0.0.5:9000"
 
 
 def test_the_bot_has_ten_lines() -> None:

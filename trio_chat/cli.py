@@ -117,7 +117,9 @@ def launch(
     config_file
         The file with settings.
     """
-    app.config = config.sources(config_file, COMMANDS)
+    sources = config.sources(config_file, COMMANDS)
+    app.config = sources
+    config.IN_FORCE.set(sources[-1])
     status: int | None = app(tokens)
     return status
 

@@ -2,8 +2,9 @@
 
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,22 +157,23 @@ class NamedServer:
 class NamedServers:
     """The last source of settings: what is set for the server that is meant.
 
-    `source`: the file that they are from.
+    `tables`: one for each, which is understood when it is meant: what is wrong with the others
+    stops nobody. `source`: the file that they are from.
     """
 
-    servers: Mapping[str, NamedServer]
+    tables: Mapping[str, Any]
     source: str
 
     def __call__(
         self, _app: object, _commands: tuple[str, ...], arguments: ArgumentCollection
     ) -> None:
-        """Fill in what nothing else has set. cyclopts calls this."""
+        """Fill in what nothing else has set. cyclopts calls this. Raises `SetupError`."""
         options = {argument.field_info.name: argument for argument in arguments}
         server = options.get("server")
         if server is None:
             return
         text = server.tokens[0].value if server.tokens else USUAL
-        meant = self.servers.get(text) or _linked(text)
+        meant = self.find(text) if text in self.tables else _linked(text)
         if meant is None:
             return
         server.tokens[:] = [self._token(str(meant.address))]
@@ -184,8 +186,27 @@ class NamedServers:
             if option.field_info.default is not None:
                 option.append(self._token(value))
 
+    def find(self, name: str) -> NamedServer:
+        """What is set for one of them. Raises `SetupError`."""
+        try:
+            return _read_server(self.tables[name])
+        except (ValueError, BadName) as exc:
+            raise SetupError(f"{self.source}: [{SERVERS}.{name}]: {exc}") from exc
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with each that can't be understood."""
+        for name in self.tables:
+            try:
+                self.find(name)
+            except SetupError as fault:
+                yield str(fault)
+
     def _token(self, value: str) -> Token:
         return Token(value=value, source=self.source)
+
+
+IN_FORCE: ContextVar[NamedServers] = ContextVar("IN_FORCE")
+"""Those of the file that the command was started with, for who looks whether all is well."""
 
 
 def _linked(text: str) -> NamedServer | None:
@@ -198,18 +219,6 @@ def _linked(text: str) -> NamedServer | None:
     return None
 
 
-def _read_servers(table: Any, source: str) -> dict[str, NamedServer]:
-    if not isinstance(table, dict):
-        raise SetupError(f"{source}: {SERVERS} has a table for each server, [{SERVERS}.NAME]")
-    servers = {}
-    for name, fields in table.items():
-        try:
-            servers[name] = _read_server(fields)
-        except (ValueError, BadName) as exc:
-            raise SetupError(f"{source}: [{SERVERS}.{name}]: {exc}") from exc
-    return servers
-
-
 def _read_server(fields: Any) -> NamedServer:
     if not isinstance(fields, dict):
         raise ValueError(f"{fields!r} is no table")
@@ -220,10 +229,16 @@ def _read_server(fields: Any) -> NamedServer:
         if type(value) is not known[key]:
             raise ValueError(f"{key} can't be {value!r}")
     address = _address_of(fields)
-    name, room = (
-        None if fields.get(key) is None else parse_name(fields[key]) for key in ("name", "room")
+    return NamedServer(
+        address, _name_of("name", fields), _name_of("room", fields) or address.room
     )
-    return NamedServer(address, name, room or address.room)
+
+
+def _name_of(key: str, fields: dict[str, Any]) -> str | None:
+    try:
+        return parse_name(fields[key]) if key in fields else None
+    except BadName as exc:
+        raise ValueError(f"{key}: {exc}") from exc
 
 
 def _address_of(fields: dict[str, Any]) -> Address:
@@ -256,10 +271,16 @@ def sources(path: Path | None, commands: Iterable[str]) -> tuple[Env, Dict, Name
     """
     file = path or config_path()
     tables = _read(file, must_exist=path is not None)
-    servers = NamedServers(_read_servers(tables.pop(SERVERS, {}), str(file)), str(file))
+    servers = tables.pop(SERVERS, {})
+    if not isinstance(servers, dict):
+        raise SetupError(f"{file}: {SERVERS} has a table for each server, [{SERVERS}.NAME]")
     _check_tables(tables, commands, str(file))
     _lend(tables)
-    return Env(ENV_PREFIX, command=False, show=False), Dict(tables, source=str(file)), servers
+    return (
+        Env(ENV_PREFIX, command=False, show=False),
+        Dict(tables, source=str(file)),
+        NamedServers(servers, str(file)),
+    )
 
 
 def _read(path: Path, *, must_exist: bool) -> dict[str, Any]:

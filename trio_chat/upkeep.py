@@ -18,7 +18,15 @@ from cyclopts.validators import Number
 from trio_chat import config
 from trio_chat.client.address import DEFAULT_PORT
 from trio_chat.client.clean import clean
-from trio_chat.config import CERTIFICATE_FILE, HISTORY_FILE, HOST, PROGRAM, Data, Flag
+from trio_chat.config import (
+    CERTIFICATE_FILE,
+    HISTORY_FILE,
+    HOST,
+    IN_FORCE,
+    PROGRAM,
+    Data,
+    Flag,
+)
 from trio_chat.ending import printing, write_out
 from trio_chat.errors import SetupError
 from trio_chat.names import parse_name
@@ -193,7 +201,7 @@ async def doctor(
     tls_key
         The file with the key of --tls-cert.
     """
-    from trio_chat.doctor import Finding, Level, examine  # noqa: PLC0415 # sqlite3
+    from trio_chat.doctor import Finding, Level, examine, warning  # noqa: PLC0415 # sqlite3
 
     file = _history_in(data)
     files = _certificate_files(file, tls_cert, tls_key, is_wanted=tls)
@@ -210,6 +218,8 @@ async def doctor(
             print(clean(text), flush=True)
         line.show("looking on ...")
 
+    for fault in IN_FORCE.get().faults():
+        show(warning("settings", fault, "put it right, or take it out"))
     await examine(file, files, host, port, show)
     line.erase()
     return worst
