@@ -33,7 +33,7 @@ LAYERS = [
     {"drafts"},
     {"batch"},
     {"sequencer"},
-    {"reception"},
+    {"reception", "postbox", "writer"},
     {"session"},
     {"doors", "doors.tongue", "doors.stream", "doors.http", "doors.certificate"},
     {"doors.tls", "doors.tcp", "doors.sites", "doors.assets", "doors.metrics"},

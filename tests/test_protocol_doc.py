@@ -27,8 +27,9 @@ from trio_chat.rooms import NEWEST, ROOMS_TOLD
 from trio_chat.rules import SIGN_CHARS, TEXT_BYTES, TOPIC_CHARS
 from trio_chat.schema import MESSAGES, PARTS
 from trio_chat.sequencer import COME_BACK_WITHIN
-from trio_chat.session import HELLO_WITHIN, PIECE_BYTES, SILENCE, STUCK, Settings
+from trio_chat.session import HELLO_WITHIN, SILENCE, Settings
 from trio_chat.wire import CLIENT, SERVER, tag
+from trio_chat.writer import PIECE_BYTES, STUCK
 
 PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")
 

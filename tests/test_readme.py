@@ -22,6 +22,7 @@ from trio_chat import (
     sequencer,
     server,
     session,
+    writer,
 )
 from trio_chat.messages import Event, Hello, Join, Say
 from trio_chat.testing import RunningServer
@@ -83,7 +84,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"{failures.TRIES}, then a wait from {failures.WAIT_FROM / 60:.0f} to"
         f" {failures.WAIT_TO / 60:.0f} minutes"
     )
-    assert limits["a reader that takes nothing"] == f"{session.STUCK:.0f} s"
+    assert limits["a reader that takes nothing"] == f"{writer.STUCK:.0f} s"
     assert limits["a peer that is gone"] == f"{session.SILENCE:.0f} s"
     assert sequencer.COME_BACK_WITHIN < session.SILENCE
 

@@ -14,7 +14,7 @@ from attrs import define, field
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Peer, dialler
-from trio_chat import errors, gate, messages, session
+from trio_chat import errors, gate, messages, session, writer
 from trio_chat.client.link import Link, dial_tcp
 from trio_chat.doors import front
 from trio_chat.errors import LinkLost
@@ -305,7 +305,7 @@ async def test_who_does_not_read_is_cut_when_the_grace_is_over(virtual_time: Non
         for number in range(100):
             await alice.tell(Say("lobby", str(number)))
             await alice.hear_all(2)
-        await trio.sleep(session.STUCK / 2)
+        await trio.sleep(writer.STUCK / 2)
         closed_at = trio.current_time()
         server.close()
         assert await alice.hear(Goodbye) == GOODBYE

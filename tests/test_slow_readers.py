@@ -4,7 +4,7 @@ import trio
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.conftest import VIRTUAL_SECONDS, Dial, Peer
-from trio_chat import outbox, session
+from trio_chat import outbox, session, writer
 from trio_chat.client.link import Link
 from trio_chat.history.memory import MemoryHistory
 from trio_chat.messages import Ack, Event, Gap, Join, Leave, Ping, Pong, Reply, Say
@@ -48,7 +48,7 @@ async def test_a_reader_that_stops_delays_nobody_and_is_cut_after_30_s(
 
     event = await alice.hear(Event)
     assert (event.by, event.message) == ("stuck", Leave("lobby", lost=True))
-    assert session.STUCK <= trio.current_time() <= session.STUCK + session.CLOSE_WITHIN
+    assert writer.STUCK <= trio.current_time() <= writer.STUCK + session.CLOSE_WITHIN
 
 
 async def test_a_reader_that_stops_and_reads_on_gets_every_event_in_order(
@@ -59,7 +59,7 @@ async def test_a_reader_that_stops_and_reads_on_gets_every_event_in_order(
     await slow.enter("slow", "lobby")
     await alice.hear(Event)
     await say(alice, 1000)
-    await trio.sleep(session.STUCK - 1)
+    await trio.sleep(writer.STUCK - 1)
 
     reading = await read_until(slow, 1002)
 
@@ -116,7 +116,7 @@ async def test_who_asks_much_and_reads_nothing_is_not_read_from(server: RunningS
     greedy = Peer(Link(ours, patience=VIRTUAL_SECONDS))
     await greedy.enter("greedy", "lobby")
     told = 0
-    with trio.move_on_after(session.STUCK / 2):
+    with trio.move_on_after(writer.STUCK / 2):
         while True:
             await greedy.tell(*(Ping(f"{told + number:0>60}") for number in range(100)))
             told += 100

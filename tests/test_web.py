@@ -32,9 +32,10 @@ from trio_chat.messages import (
 )
 from trio_chat.outbox import QUEUED_BYTES
 from trio_chat.server import RETRY
-from trio_chat.session import CLOSE_WITHIN, HELLO_WITHIN, STUCK
+from trio_chat.session import CLOSE_WITHIN, HELLO_WITHIN
 from trio_chat.testing import RunningServer, running_server
 from trio_chat.wire import CLIENT
+from trio_chat.writer import STUCK
 
 T = TypeVar("T")
 

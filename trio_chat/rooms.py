@@ -182,6 +182,11 @@ class Device:
         """Has it a token that is worth storing? That of a bot is stored already."""
         return self.scope is None and not self.is_passing
 
+    def comes_back_to(self, room: str) -> bool:
+        """Is it still in that room, by an earlier connection?"""
+        follower = self.rooms.get(Name(room))
+        return follower is not None and follower.is_detached
+
     def may(self, verb: Verb, room: Name) -> bool:
         """Is it what its token is for?"""
         return self.scope is None or self.scope.permits(verb, room)

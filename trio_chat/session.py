@@ -1,13 +1,11 @@
 """One connection's conversation, from hello to the end: a nursery with two tasks.
 
 The reader hears the peer out; the writer empties the outbox, and is there only while there is
-something to write that the kernel does not take at once. Only the writer waits for the
-stream to take bytes, and it is cancelled only to cut the peer off: a send that was
-cancelled has sent a part, and nothing may follow that. So a polite end is to close the
-outbox and let the writer finish.
+something to write that the kernel does not take at once. A polite end is to close the outbox
+and let the writer finish.
 
-Posts go to the sequencer, all that a chunk holds in one submission. Questions are answered
-from here, after the posts that came before them; a pong is given at once.
+Posts go to the sequencer, by the postbox. Questions are answered from here, after the posts
+that came before them; a pong is given at once.
 """
 
 import logging
@@ -49,7 +47,6 @@ from trio_chat.messages import (
     Mute,
     Ping,
     Pong,
-    Post,
     React,
     Read,
     Register,
@@ -67,6 +64,7 @@ from trio_chat.messages import (
 from trio_chat.outbox import GOODBYE, PUT_OUT, TAKEN_OVER, Outbox
 from trio_chat.pacing import BURST, RATE, Pace
 from trio_chat.pairs import is_private
+from trio_chat.postbox import Postbox
 from trio_chat.quotas import (
     ACCOUNTS,
     JOINS,
@@ -84,6 +82,7 @@ from trio_chat.roles import Verb
 from trio_chat.rooms import Device
 from trio_chat.sequencer import Sequencer, Submission
 from trio_chat.wire import SERVER, read_say
+from trio_chat.writer import Writer
 
 HELLO_WITHIN = 15.0
 """Seconds from connecting to a hello: enough to type one by hand into nc. A door's own
@@ -98,12 +97,6 @@ may try a few names."""
 SILENCE = 45.0
 """Seconds without a byte after which a peer that pings, or is pinged, is taken for lost:
 three pings."""
-
-STUCK = 30.0
-"""Seconds in which a peer must take something of what it is sent."""
-
-PIECE_BYTES = 16 * 1024
-"""How much a peer must take within STUCK: what half a kilobyte a second can do."""
 
 CHUNK_BYTES = 64 * 1024
 """The most bytes read at once."""
@@ -206,21 +199,21 @@ class Session:
     _lines: LineBuffer = field(factory=lambda: LineBuffer(HELLO_BYTES), init=False)
     _strange_lines: int = field(default=0, init=False)
     _strange_bytes: int = field(default=0, init=False)
-    _pace: Pace = field(init=False)
+    _postbox: Postbox = field(init=False)
+    _writer: Writer = field(init=False)
     _quotas: Quotas = field(factory=Quotas, init=False)
     _life: trio.Nursery | None = field(default=None, init=False)  # for the writer, and its end
     _context: Context = field(factory=copy_context, init=False)
     _listening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _device: Device | None = field(default=None, init=False)
     _fell_silent: bool = field(default=False, init=False)
-    _posts: list[Post] = field(factory=list, init=False)
-    _submission: Submission | None = field(default=None, init=False)
     _farewell: Goodbye | None = field(default=None, init=False)
     _dismissal: bytes = field(default=b"", init=False)
-    _is_torn: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._pace = Pace(self.settings.rate, self.settings.burst)
+        pace = Pace(self.settings.rate, self.settings.burst)
+        self._postbox = Postbox(self.sequencer, self.outbox, pace)
+        self._writer = Writer(self.stream, self.outbox)
 
     @property
     def address(self) -> str | None:
@@ -229,7 +222,7 @@ class Session:
 
     def say_goodbye(self, farewell: Goodbye) -> None:
         """End politely: hear no more, answer what was heard, say goodbye."""
-        self._farewell = self._farewell or farewell
+        self._part(self._farewell or farewell)
         self._listening.cancel(reason=farewell.reason)
 
     async def run(self) -> None:
@@ -275,7 +268,7 @@ class Session:
 
     def _parting_word(self) -> bytes:
         """What to tell who is cut off; nothing within a line that was sent in part."""
-        is_amid = self._is_torn or self.outbox.queued_bytes > 0
+        is_amid = self._writer.is_torn or self.outbox.queued_bytes > 0
         return b"" if is_amid else self._dismissal
 
     def _lose(self, device: Device) -> None:
@@ -300,7 +293,7 @@ class Session:
         if self._listening.cancelled_caught and self._farewell is None:
             await self.exit.pass_through()  # the time of a thousand may be over at once
         last_word = self._last_word() if self._listening.cancelled_caught else None
-        await self._settled()
+        await self._postbox.settled()
         self.outbox.close(b"" if last_word is None else self._encode(last_word))
 
     def _last_word(self) -> Reply:
@@ -312,8 +305,11 @@ class Session:
             self.hub.tally.refusals[NO_HELLO.code] += 1
             return NO_HELLO
         self._fell_silent = True
-        self._farewell = Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0)
-        return self._farewell
+        return self._part(Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0))
+
+    def _part(self, farewell: Goodbye) -> Goodbye:
+        self._farewell, self._writer.reads_on = farewell, False
+        return farewell
 
     async def _converse(self) -> None:
         """Hear and answer until the peer has said all, or makes no sense any more."""
@@ -337,9 +333,9 @@ class Session:
         """What has come while the posts before are under way goes with those that wait for
         them. Without, every other batch is a small one: who says more as soon as the first
         have heard it, says a little first, and the rest a moment later."""
-        if self._is_settled or not self._posts:
+        if self._postbox.is_settled or not self._postbox.posts:
             return b""
-        await self._settled()
+        await self._postbox.settled()
         return self.arrival.more()
 
     @property
@@ -374,7 +370,7 @@ class Session:
         say = None if self._device is None else read_say(line)
         if say is None or is_private(say.room):
             return False
-        self._posts.append(say)
+        self._postbox.posts.append(say)
         return True
 
     async def _hear(self, line: bytes) -> None:
@@ -448,8 +444,8 @@ class Session:
         """Have the new token stored before it is given out; the old one if that fails."""
         changes = [] if proof.rehashed is None else [proof.rehashed]
         submission = Submission(device, self.outbox, changes=changes, renews=True)
-        await self._submit_one(submission)
-        await self._settled()
+        await self._postbox.submit(submission)
+        await self._postbox.settled()
         if submission.is_stored or proof.token is None:
             return fresh
         self.hub.keep_token(device, proof.token)
@@ -474,11 +470,11 @@ class Session:
         match request:
             case Join():
                 await self._let_join(request, device)
-                self._posts.append(request)
+                self._postbox.posts.append(request)
             case Say():
                 if is_private(request.room):
                     await self._let_begin(PRIVATE_ROOMS, PRIVATE_TIMES, request.room, device)
-                self._posts.append(request)
+                self._postbox.posts.append(request)
             case (
                 Leave()
                 | Edit()
@@ -492,7 +488,7 @@ class Session:
                 | Appoint()
                 | Restrict()
             ):
-                self._posts.append(request)
+                self._postbox.posts.append(request)
             case Ping():
                 device.has_pinged = True
                 await self.outbox.wait_for_space()
@@ -520,7 +516,7 @@ class Session:
 
         Raises `TryLater`, `BadName`, `Banned`.
         """
-        if _comes_back(join, device):
+        if device.comes_back_to(join.room):
             return
         self._take(JOINS)
         self.hub.refuse_banned(device, join.room, self.sequencer.now())
@@ -584,54 +580,14 @@ class Session:
         """Before an answer from here: what was posted before comes first; and let others have
         their answers, and the peer read."""
         await self._submit()
-        await self._settled()
+        await self._postbox.settled()
         await trio.lowlevel.checkpoint()
         await self.outbox.wait_for_space()
 
     async def _submit(self) -> None:
-        """Hand what was heard to the sequencer, no faster than the peer may speak."""
-        posts, self._posts = self._posts, []
-        if self.settings.rate == 0:
-            await self._hand_over(posts)
-            return
-        ready: list[Post] = []
-        for post in posts:
-            if self._is_paced(post):
-                due = self._pace.take(trio.current_time())
-                if due > trio.current_time():
-                    await self._hand_over(ready)
-                    ready = []
-                    await trio.sleep_until(due)
-            ready.append(post)
-        await self._hand_over(ready)
-
-    def _is_paced(self, post: Post) -> bool:
-        """All that others have to hear; not the joins with which somebody comes back."""
-        assert self._device is not None, "who has not said hello has no posts"
-        return not (isinstance(post, Join) and _comes_back(post, self._device))
-
-    async def _hand_over(self, posts: list[Post]) -> None:
-        """One submission at a time and none while the outbox is full: so what a peer can
-        have under way is bounded, and a peer that does not read is not read from."""
-        if not posts:
-            return
-        assert self._device is not None, "who has not said hello has no posts"
-        await self._settled()
-        await self.outbox.wait_for_space()
-        await self._submit_one(Submission(self._device, self.outbox, posts))
-
-    async def _submit_one(self, submission: Submission) -> None:
-        await self.sequencer.submit(submission)
-        self._submission = submission  # not before: what was not submitted is not waited for
-
-    async def _settled(self) -> None:
-        if self._submission is not None and not self._is_settled:
-            await self._submission.is_handled.wait()
-
-    @property
-    def _is_settled(self) -> bool:
-        """Is nothing under way?"""
-        return self._submission is None or self._submission.is_handled.is_set()
+        if self._postbox.posts:
+            assert self._device is not None, "who has not said hello has no posts"
+            await self._postbox.empty(self._device)
 
     def _encode(self, reply: Reply) -> bytes:
         return self.outbox.format([SERVER.encode(reply)])
@@ -641,57 +597,7 @@ class Session:
     def _start_writer(self) -> None:
         assert self._life is not None, "nothing is said to a connection that does not run"
         # It is somebody else who has something to say; but what is logged is about this one.
-        self._context.run(self._life.start_soon, self._deliver)
-
-    async def _deliver(self) -> None:
-        """Send what is queued; when nothing is, read on for those who are behind; and end
-        when nobody is, until there is something again."""
-        while (data := await self.outbox.take()) is not None:
-            await self._send(data)
-            self.outbox.sent(len(data))
-            while self._must_catch_up() and not self.outbox.has_queued:
-                await self._send_page()
-        while self._must_catch_up():
-            await self._send_page()
-
-    def _must_catch_up(self) -> bool:
-        return bool(self.outbox.behind) and self._farewell is None
-
-    async def _send_page(self) -> None:
-        data, more = await self._next_page()
-        self.outbox.pass_on(is_done=not more)
-        await self._send(data)
-
-    async def _next_page(self) -> tuple[bytes, bool]:
-        try:
-            return await self.outbox.behind[0].next_page()
-        except NotStored as exc:
-            failure = exc
-        # It comes back to the same place of the log, when that can be read again.
-        await self._send(self._encode(Error(failure.code, str(failure))))
-        raise LinkLost("the log can't be read") from failure
-
-    async def _send(self, data: bytes) -> None:
-        # Nearly always all of it is taken at once: 30 µs less, for each page of who joins.
-        for start in range(self.outbox.write_at_once(data), len(data), PIECE_BYTES):
-            with trio.move_on_after(STUCK) as patience:
-                await self._send_piece(data[start : start + PIECE_BYTES])
-            if patience.cancelled_caught:
-                raise LinkLost(f"took less than {PIECE_BYTES} bytes in {STUCK:.0f} s")
-
-    async def _send_piece(self, piece: bytes) -> None:
-        self._is_torn = True
-        try:
-            await self.stream.send_all(piece)
-            self._is_torn = False
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise LinkLost("connection reset") from exc
-
-
-def _comes_back(join: Join, device: Device) -> bool:
-    """Is it to a room in which the device is still, by an earlier connection?"""
-    follower = device.rooms.get(names.Name(join.room))
-    return follower is not None and follower.is_detached
+        self._context.run(self._life.start_soon, self._writer.run)
 
 
 # ---------------------------------------------------------------- the end

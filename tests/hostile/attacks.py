@@ -27,7 +27,8 @@ from tests.hostile.figures import (
 from tests.hostile.honest import beside, logging_in, pinging
 from tests.hostile.stage import LOOK_EVERY, Stage
 from trio_chat.server import SPARE_FILES
-from trio_chat.session import HELLO_WITHIN, STUCK
+from trio_chat.session import HELLO_WITHIN
+from trio_chat.writer import STUCK
 
 Attack = Callable[[Stage, float], Awaitable[str]]
 """Does it in that part of its full size (1 is all of it); returns what was done."""

@@ -32,12 +32,12 @@ from trio_chat.session import (
     CLOSE_WITHIN,
     HELLO_BYTES,
     HELLO_WITHIN,
-    STUCK,
     Arrival,
     hang_up,
 )
 from trio_chat.tally import Tally, Vitals
 from trio_chat.tokens import Scope
+from trio_chat.writer import STUCK
 
 Serve = Callable[[Visit], Awaitable[HttpResponse | None]]
 """Gives the response; None if it has been given. Raises `NotServed`, `Refused`, `WireError`."""
