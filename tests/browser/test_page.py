@@ -1255,3 +1255,53 @@ async def running_page() -> AsyncIterator[str]:
         port = listeners[0].socket.getsockname()[1]
         yield f"http://localhost:{port}/"
         nursery.cancel_scope.cancel()
+
+
+async def test_a_room_is_not_empty_for_what_was_not_sent_there(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.register(PASSWORD)
+        await bob.join("garden")
+        await bob.say("garden", "said before")
+        await alice.open_room("garden")
+        await alice.is_in("garden")
+        await bob.moderate(Kick("garden", "alice"))
+        await alice.tab.until("!chat.open.isIn")
+        await alice.say("may I?")
+        await alice.tab.until("!!document.querySelector('#waiting .refused')")
+        await alice.tab.reload()
+        await alice.is_in("garden")
+        await alice.sees("said before")
+        assert "may I?" in await alice.shown("#waiting .refused")
+        await bob.moderate(Ban("garden", "alice"))
+        await alice.tab.until("!chat.open.isIn")
+        await alice.tab.reload()
+        await alice.tab.until("$('toast').innerText.includes('banned from garden')")
+        await alice.tab.until("chat.rooms.get('lobby')?.isIn")
+        await alice.open_room("garden")
+        assert "may I?" in await alice.shown("#waiting .refused"), "nowhere else is it told"
+
+
+async def test_a_private_room_is_not_empty_where_the_connection_was_lost_at_once(
+    stage: Stage,
+) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        await bob.join("lobby")
+        await alice.open_room("@bob")
+        await alice.say("between us")
+        await alice.tab.until("chat.open.isIn")
+        await alice.sees("between us")
+        await alice.tab.call("Page.addScriptToEvaluateOnNewDocument", source=LOST_AT_ONCE)
+        await alice.tab.reload()
+        await alice.tab.until("window.wasLost && chat.isConnected")
+        await alice.sees("between us")
+
+
+LOST_AT_ONCE = """
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (line) {
+  const { type, room } = JSON.parse(line);
+  if (window.wasLost || type !== "join" || !room.startsWith("@")) return send.call(this, line);
+  window.wasLost = true;
+  this.close();
+};
+"""

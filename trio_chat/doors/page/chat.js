@@ -627,7 +627,7 @@ class Chat {
     for (const [name, state] of known) {
       const room = this.room(name);
       if (state) room.read = Math.max(room.read, state.read ?? 0);
-      const isQuiet = room.isPrivate && !room.last && state && state.head <= room.read;
+      const isQuiet = room.isPrivate && room !== this.open && !room.last && state && state.head <= room.read;
       if (!isQuiet) this.join(name, state !== null);
     }
     for (const saying of this.pending) this.room(saying.room); // or nobody would see what became of it
@@ -837,12 +837,15 @@ class Chat {
     return null;
   }
 
+  // It stays as long as something was said there: nobody would see what became of that.
   #notLetIn(room, refusal) {
-    this.rooms.delete(room.name);
+    room.isIn = room.isWanted = false;
+    const isSilent = !this.pending.some(saying => saying.room === room.name);
+    if (isSilent) this.rooms.delete(room.name);
     this.#remember();
     if (this.#early.delete(room)) this.#sendAll(); // it is refused then
     show.toast(refusal.message);
-    show.left(room);
+    if (isSilent) show.left(room);
     return null;
   }
 
@@ -1135,7 +1138,7 @@ class Show {
 
   #firstRoom() {
     const asked = roomOfAddress();
-    if (asked && !chat.rooms.has(asked)) chat.join(asked, false);
+    if (asked && !chat.rooms.get(asked)?.isWanted) chat.join(asked, false); // it may be there for what is pending
     const last = kept.get(`open:${chat.me}`, null);
     return chat.rooms.get(asked) ?? chat.rooms.get(last) ?? [...chat.rooms.values()][0] ?? null;
   }
