@@ -1074,6 +1074,7 @@ async def test_a_name_is_registered_and_its_devices_come_and_go(stage: Stage) ->
         await alice.tab.click("#device-list button")
         await tab.until("document.activeElement === document.forms.enter.elements.password")
         await alice.tab.until("document.querySelectorAll('#device-list li').length === 1")
+        assert await alice.run("document.activeElement.id") == "account-close"
 
 
 async def test_a_password_is_changed_and_who_logs_out_needs_it(stage: Stage) -> None:

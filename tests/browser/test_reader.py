@@ -118,6 +118,22 @@ async def test_the_focus_does_not_go_with_what_had_it(stage: Stage) -> None:
         assert await focused(alice) == "typed"
 
 
+async def test_nor_does_it_on_a_phone_where_the_field_is_for_who_taps_it(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.hold_as_a_phone()
+        await press(alice, "#members-open")
+        assert await focused(alice) == "beside-close"
+        await alice.tab.press("Escape")
+        assert await focused(alice) == "log"
+        await alice.run("show.toast('There?', 'Yes')")
+        await press(alice, "#toast button")
+        assert await focused(alice) == "log"
+        await press(alice, "#side-open")
+        await press(alice, "#rooms button")
+        assert await focused(alice) == "log"
+        assert not await alice.run("$('log').matches(':focus-visible')"), "for who listens"
+
+
 async def focus(page: Page, selector: str) -> None:
     await page.run(f"document.querySelector('{selector}').focus()")
 

@@ -2072,9 +2072,10 @@ class Composer {
     this.focus();
   }
 
-  // Where one touches, a focus brings up the keyboard: that is for who taps the field.
+  // Where one touches, that would bring up the keyboard, which is for who taps the field.
   focus() {
-    if (!isTouched()) $("typed").focus();
+    if (isTouched()) $("log").focus({ focusVisible: false });
+    else $("typed").focus();
   }
 
   #restore() {
@@ -2549,7 +2550,8 @@ class Account {
   async #throwOut(device) {
     if (device === undefined) return;
     await chat.ask({ type: "revoke", device }).catch(refusal => this.#refuse(refusal.message));
-    this.#list();
+    await this.#list();
+    $("account-close").focus(); // not what throws out the next one
   }
 }
 
