@@ -35,7 +35,7 @@ from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import NAME_COLOURS, notice
 from trio_chat.client.person import WAITING, Person
-from trio_chat.client.screen import HINT, PENDING_LINES, TURN, Screen
+from trio_chat.client.screen import HINT, OFFERED, PENDING_LINES, TURN, Screen
 from trio_chat.client.terminal import run_terminal
 from trio_chat.client.wrap import PORTION, Fragments, height, plain
 from trio_chat.errors import (
@@ -460,6 +460,16 @@ async def test_tab_completes(desk: Desk) -> None:
         await desk.see("1 here")
         desk.type("/join de\t", ENTER)
         await desk.until(lambda: ("join", "den") in desk.chat.asked)
+
+
+async def test_tab_shows_no_more_than_one_can_look_through(desk: Desk) -> None:
+    async with desk.sitting():
+        for number in range(OFFERED + 7):
+            desk.chat.hear("hi", by=f"zoe{number:03}")
+        desk.chat.hear("end")
+        await desk.see("end")
+        desk.type("@z\t\t")
+        await desk.see(f"  @zoe{OFFERED - 1:03}  … and 7 more")
 
 
 # ---------------------------------------------------------------- commands

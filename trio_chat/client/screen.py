@@ -66,6 +66,9 @@ answered before an eye could see it."""
 PENDING_LINES = 5
 """The most texts that are shown as pending."""
 
+OFFERED = 60
+"""The most words that Tab shows: more than there are commands, which all are to be seen."""
+
 HINT = "dropped; Up brings it back"
 """After Ctrl-C."""
 
@@ -505,13 +508,15 @@ class Screen:
         buffer = event.current_buffer
         before = buffer.document.text_before_cursor
         options = list(self._ask(self.complete, before))
-        more = commonprefix(options)[len(before) :]  # noqa: RUF071 # characters are meant
-        if more:
-            buffer.insert_text(more)
+        clear = commonprefix(options)[len(before) :]  # noqa: RUF071 # characters are meant
+        if clear:
+            buffer.insert_text(clear)
         elif len(options) > 1:
             skip = before.rfind(" ") + 1
-            words = "  ".join(option[skip:].strip() for option in options)
-            self._draw(fit(notice(words), self.columns))
+            words = [option[skip:].strip() for option in options[:OFFERED]]
+            more = len(options) - len(words)
+            shown = "  ".join([*words, *[f"… and {more} more"] * bool(more)])
+            self._draw(fit(notice(shown), self.columns))
 
     def _ask(self, question: Callable[[str], T], text: str) -> T:
         return trio.from_thread.run_sync(question, text, trio_token=self._token)
