@@ -35,7 +35,15 @@ from trio_chat.client.journal import Journal, open_journal
 from trio_chat.client.lifeline import State
 from trio_chat.client.notices import NAME_COLOURS, notice
 from trio_chat.client.person import WAITING, Person
-from trio_chat.client.screen import HINT, OFFERED, PENDING_LINES, TURN, Screen
+from trio_chat.client.screen import (
+    BACK,
+    HINT,
+    OFFERED,
+    PENDING_LINES,
+    ROW_BELOW,
+    TURN,
+    Screen,
+)
 from trio_chat.client.terminal import run_terminal
 from trio_chat.client.wrap import PORTION, Fragments, height, plain
 from trio_chat.errors import (
@@ -1725,6 +1733,44 @@ async def test_where_lines_are_broken_anew_all_of_them_are_erased(
         desk.output.columns = 20
         signal.raise_signal(signal.SIGWINCH)
         await desk.until(lambda: desk.output.ups[before:][: len(ups)] == ups)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda screen: screen.tell(notice("garden")), lambda screen: screen.set_room("garden")],
+)
+async def test_they_are_erased_whatever_is_drawn_first_at_another_width(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, draw: Callable[[Screen], None]
+) -> None:
+    """What tells the program of the width may come later than a text, or a key."""
+    monkeypatch.setattr("os.environ", {"TMUX": "x"})
+    screen = Screen()
+    async with desk.sitting(screen):
+        screen.set_state(State.RECONNECTING)
+        await desk.see("the connection is lost")
+        screen.hold("an id", "x" * 80)  # two rows more
+        await screen.show(notice("drawn anew"))
+        before = len(desk.output.ups)
+        desk.output.columns = 30
+        draw(screen)
+        await desk.until(lambda: "garden" in desk.text and desk.prompt != "")
+        assert desk.output.ups[before : before + 2] == [2, 2]
+        before = len(desk.output.ups)
+        signal.raise_signal(signal.SIGWINCH)
+        await desk.until(lambda: len(desk.output.ups) > before)
+        assert desk.output.ups[before] == 2
+
+
+async def test_nothing_is_drawn_that_a_terminal_would_keep_or_cut_off(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"TMUX": "x"})
+    monkeypatch.setattr(desk.output, "disable_autowrap", lambda: desk.output.write("cut off"))
+    async with desk.sitting():
+        desk.chat.hear("drawn anew")
+        await desk.until(lambda: "anew" in desk.text and desk.prompt != "")
+    assert desk.text.count(ERASED) == desk.text.count(f"{ROW_BELOW}{ERASED}{BACK}")
+    assert "cut off" not in desk.text
 
 
 async def test_a_screen_that_is_not_up_lets_its_callers_wait_and_one_that_is_gone_does_not(

@@ -30,6 +30,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
 from prompt_toolkit.layout.screen import Char
+from prompt_toolkit.output import Output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
@@ -76,6 +77,10 @@ UNSEEN = 1.0
 """Seconds in which nobody has read what has come back into the prompt: what is typed then
 was begun before."""
 
+ROW_BELOW, BACK = "\x1b7\x1b[B", "\x1b8"
+"""The sequences of a terminal that keep in mind where the cursor is and move it down, unless
+it is in the last row; and that move it back."""
+
 T = TypeVar("T")
 
 
@@ -116,6 +121,7 @@ class Screen:
     question: "_Question | None" = field(default=None, init=False)
     _pending: tuple[_Pending, ...] = field(default=(), init=False)
     _return: _Return | None = field(default=None, init=False)
+    _width: int = field(default=0, init=False)  # of the terminal, when it was drawn last
     _session: PromptSession[str] = field(init=False)
     _token: trio.lowlevel.TrioToken = field(init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -360,6 +366,7 @@ class Screen:
         app = self._session.app
         if not app.is_running or app.is_done:
             return False
+        self.rise()
         app.renderer.erase()
         text = FormattedText([*_classes(fragments), ("", "\n")])
         print_formatted_text(app.output, text, STYLE, color_depth=app.color_depth)
@@ -371,13 +378,20 @@ class Screen:
         app = self._session.app
         if self._held is not None or not app.is_running or app.is_done:
             return
-        drawn = app.renderer.last_rendered_screen
-        if drawn is not None and reflows(os.environ):
-            cursor = drawn.get_cursor_position(app.layout.current_window)
-            widths = [_width(drawn.data_buffer[row]) for row in range(cursor.y)]
-            app.output.cursor_up(rows_gained(widths, cursor.x, self.columns))
+        self.rise()
         app.renderer.erase()
         app.invalidate()
+
+    def rise(self, _: object = None) -> None:
+        """Where the terminal has broken lines anew since they were drawn, go up by the rows
+        that there are more. A key or a text may come before it is told that it did."""
+        before, self._width = self._width, self.columns
+        app = self._session.app
+        drawn = app.renderer.last_rendered_screen
+        if drawn is not None and self._width != before and reflows(os.environ):
+            cursor = drawn.get_cursor_position(app.layout.current_window)
+            widths = [_width(drawn.data_buffer[row]) for row in range(cursor.y)]
+            app.output.cursor_up(rows_gained(widths, cursor.x, self._width))
 
     def _alert(self, sequence: str) -> None:
         app = self._session.app
@@ -580,8 +594,31 @@ def _make_session(screen: Screen) -> PromptSession[str]:
     session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
     session.layout.current_window.height = _prompt_height
     session.layout.current_window.get_line_prefix = screen.prefix
+    if reflows(os.environ):
+        _draw_as_it_breaks(session.app.output)
+    session.app.before_render += screen.rise
     session.app.after_render += screen.tell_drawn
     return session
+
+
+def _draw_as_it_breaks(output: Output) -> None:
+    """Have prompt_toolkit draw for a terminal that breaks lines anew."""
+
+    def erase_down() -> None:
+        # From the first row of its screen on, tmux keeps in the scroll-back what is erased:
+        # after a few resizes that was one prompt below the other.
+        output.erase_end_of_line()
+        output.write_raw(ROW_BELOW)
+        erase()
+        output.write_raw(BACK)
+
+    def leave_wrapping_on() -> None:
+        # What is still on its way while the width changes is broken like all else, then.
+        pass
+
+    erase = output.erase_down
+    output.erase_down = erase_down  # type: ignore[method-assign]
+    output.disable_autowrap = leave_wrapping_on  # type: ignore[method-assign]
 
 
 def _prompt_height() -> Dimension:
