@@ -89,8 +89,9 @@ async def test_a_conversation(terminal: Terminal) -> None:
             terminal.type("/unread\n")
             await terminal.see("--- new ---\n")
             await terminal.see("bob: well\n")
-            terminal.type("/edit x\n/quit\n")
+            terminal.type("/edit x\n")
             await terminal.see("no editor")
+            terminal.type("/quit\n")
             await ended.wait()
 
 
