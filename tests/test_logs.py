@@ -16,6 +16,9 @@ from trio_chat import logs
 from trio_chat.gate import link
 from trio_chat.signals import end_at_once
 
+PATIENCE = 60.0
+"""Seconds that a test waits for the log, on a machine that is busy with the rest."""
+
 NASTY = [
     ("line end", "a\nb"),
     ("carriage return", "a\rb"),
@@ -166,6 +169,7 @@ def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
 ) -> None:
     monkeypatch.setattr(logs, "WAITING_LINES", 10)
     monkeypatch.setattr(logs, "AT_ONCE", 1)
+    monkeypatch.setattr(logs, "FLUSH_WITHIN", PATIENCE)
     may_write, lines = threading.Event(), list[str]()
 
     def write(line: str) -> None:
@@ -184,7 +188,10 @@ def test_who_logs_does_not_wait_and_what_is_lost_is_counted(
     assert "lines of this log are lost" in complaint
 
 
-def test_what_is_logged_while_others_are_written_is_written_together() -> None:
+def test_what_is_logged_while_others_are_written_is_written_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "FLUSH_WITHIN", PATIENCE)
     has_begun, may_write, written = threading.Event(), threading.Event(), list[str]()
 
     def write(text: str) -> None:
@@ -200,6 +207,27 @@ def test_what_is_logged_while_others_are_written_is_written_together() -> None:
     may_write.set()
     handler.flush()
     assert written == ["first\n", "0\n1\n2\n"]
+
+
+def test_no_line_of_another_program_gets_into_one_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "FLUSH_WITHIN", PATIENCE)
+    may_write, written = threading.Event(), list[str]()
+
+    def write(text: str) -> None:
+        may_write.wait()
+        written.append(text)
+
+    handler, texts = logs.Patient(write), [f"é{number:0999}" for number in range(20)]
+    for text in texts:
+        handler.handle(make_record(text))
+    may_write.set()
+    handler.flush()
+    assert "".join(written).splitlines() == texts
+    assert all(
+        len(text.encode()) <= logs.WHOLE_BYTES or text.count("\n") == 1 for text in written
+    )
 
 
 def test_who_ends_at_once_lets_the_last_lines_be_written(

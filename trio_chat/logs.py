@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -34,8 +34,11 @@ COMPLAIN_EVERY = 10.0
 WAITING_LINES = 10_000
 """The most lines that wait to be written: some MB, a minute of a busy server."""
 
-AT_ONCE = 1000
-"""The most lines that are written together: 200 KB."""
+AT_ONCE = 100
+"""The most lines that are taken to be written together."""
+
+WHOLE_BYTES = getattr(select, "PIPE_BUF", 512)
+"""What a pipe takes in one piece, so that no line of another program gets into one of ours."""
 
 REST = 0.02
 """Seconds from one write to the next: whoever logs meanwhile wakes no thread, which would
@@ -114,8 +117,8 @@ class Patient(logging.Handler):
         told = 0
         while True:
             items = self._gather()
-            if lines := [item for item in items if isinstance(item, str)]:
-                self._write("".join(lines))
+            for text in _together(item for item in items if isinstance(item, str)):
+                self._write(text)
             lost = self._lost
             if lost > told:
                 self._write(f"{self.format(_complaint(lost - told))}\n")
@@ -123,7 +126,8 @@ class Patient(logging.Handler):
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
-            time.sleep(REST)
+            if len(items) < AT_ONCE:  # or lines come faster than that
+                time.sleep(REST)
 
     def _gather(self) -> list[str | threading.Event]:
         """What waits, once something does."""
@@ -132,6 +136,19 @@ class Patient(logging.Handler):
             while len(items) < AT_ONCE:
                 items.append(self._waiting.get_nowait())
         return items
+
+
+def _together(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, as many joined as stay WHOLE_BYTES."""
+    joined, size = "", 0
+    for line in lines:
+        more = len(_encode(line))
+        if joined and size + more > WHOLE_BYTES:
+            yield joined
+            joined, size = "", 0
+        joined, size = joined + line, size + more
+    if joined:
+        yield joined
 
 
 def write_failure(text: str) -> None:
@@ -163,13 +180,17 @@ def write_to(stream: TextIO) -> Callable[[str], object]:
 
 
 def _write_all(number: int, text: str) -> None:
-    data = text.encode("utf-8", "backslashreplace")
+    data = _encode(text)
     with suppress(OSError):  # nobody is there to read it any more
         while data:
             try:
                 data = data[os.write(number, data) :]
             except BlockingIOError:  # others may have set it up like that
                 select.select([], [number], [])
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 class Seldom(logging.Filter):
