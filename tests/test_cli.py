@@ -703,8 +703,8 @@ def test_a_backup_is_made_once(home: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def free_port() -> str:
-    """One that stays free: the system gives it to nobody who takes any, as the tests beside
-    this one do."""
+    """One that is likely to stay free: the system gives it to nobody who takes any, as most
+    of the tests beside this one do."""
     return str(processes.free_port(secrets.randbelow(len(processes.PORTS))))
 
 

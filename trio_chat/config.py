@@ -206,7 +206,8 @@ class NamedServers:
 
 
 IN_FORCE: ContextVar[NamedServers] = ContextVar("IN_FORCE")
-"""Those of the file that the command was started with, for who looks whether all is well."""
+"""Those of the file that the command was started with, for who looks whether all is well;
+set before any command runs."""
 
 
 def _linked(text: str) -> NamedServer | None:

@@ -160,7 +160,7 @@ _PALOCHKA = "\u04cf"
 """A letter of the Caucasus that looks like an l. The table of Unicode has it as an i."""
 
 
-@lru_cache(1024)  # who comes in and joins is looked at a few times: 2 µs each
+@lru_cache(1024)  # who comes in and joins is looked at a few times: 3 µs each
 def skeleton(name: Name) -> str:
     """What all names have in common that look like this one (UTS #39, section 4).
 

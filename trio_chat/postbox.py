@@ -17,8 +17,7 @@ from trio_chat.sequencer import Sequencer, Submission
 
 @define(eq=False)
 class Postbox:
-    """Keeps what was posted until it is emptied. Whoever waits for an answer to it gets that
-    in the `outbox`."""
+    """Keeps `posts` until it is emptied; they are answered in the `outbox`."""
 
     sequencer: Sequencer
     outbox: Outbox
@@ -60,7 +59,7 @@ class Postbox:
             await self.submit(Submission(device, self.outbox, posts))
 
     async def submit(self, submission: Submission) -> None:
-        """Submit something else, as soon as the sequencer takes it."""
+        """Submit something as soon as the sequencer takes it; that is under way then."""
         await self.sequencer.submit(submission)
         self._submission = submission  # not before: what was not submitted is not waited for
 

@@ -308,7 +308,9 @@ class Session:
         return self._part(Goodbye(f"nothing heard for {SILENCE:.0f} s", retry=0))
 
     def _part(self, farewell: Goodbye) -> Goodbye:
-        self._farewell, self._writer.reads_on = farewell, False
+        """From now on all that is queued is sent, but nothing more is read from the log."""
+        self._farewell = farewell
+        self._writer.reads_on = False
         return farewell
 
     async def _converse(self) -> None:
