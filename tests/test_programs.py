@@ -418,6 +418,24 @@ async def test_rooms_and_who_say_what_there_is(ops: RunningServer, capfd: Captur
         assert decode(capfd.readouterr().out) == Members("ops", ("bob",))
 
 
+async def test_no_name_that_a_server_sends_steers_the_terminal(
+    ops: RunningServer, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nasty = "\x1b]0;PWN\x07\x1b[31m\x9b2J\u202e"
+
+    async def rooms(_: Chat) -> list[RoomInfo]:
+        return [RoomInfo(nasty, 1, 2)]
+
+    async def who(_: Chat, _room: str) -> list[str]:
+        return [nasty]
+
+    monkeypatch.setattr(Chat, "rooms", rooms)
+    monkeypatch.setattr(Chat, "who", who)
+    for command in ("rooms", "who ops"):
+        assert await run_in_thread(*command.split(), *at(ops)) == 0
+        assert capfd.readouterr().out.removesuffix("\n").isprintable()
+
+
 async def test_say_is_heard_by_one_person_alone(ops: RunningServer, capfd: Capture) -> None:
     async with ops.connect(name="bob") as bob:
         await bob.ping()

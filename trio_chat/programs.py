@@ -21,6 +21,7 @@ from cyclopts.validators import Number
 
 from trio_chat.asking import NO_TOKEN, USUAL, PasswordSource, TokenSource
 from trio_chat.client.chat import Chat
+from trio_chat.client.clean import clean
 from trio_chat.client.commands import sayable
 from trio_chat.client.lifeline import State
 from trio_chat.client.listings import plain_hit
@@ -242,9 +243,9 @@ async def rooms(
         async with visit.open(login, patience=PATIENCE) as chat:
             known = await chat.rooms()
         lines = [
-            f"{room.room}{' ' * (NAME_CHARS - cells(room.room))}"
+            f"{name}{' ' * (NAME_CHARS - cells(name))}"
             f" {room.members:5} here {room.head:10} events"
-            for room in known
+            for name, room in ((clean(room.room), room) for room in known)
         ]
         write_out([SERVER.encode(RoomList(known))] if json else _encoded(lines))
 
@@ -282,7 +283,9 @@ async def who(
         known = parse_name(room)
         async with visit.open(login, patience=PATIENCE) as chat:
             names = await chat.who(known)
-        write_out([SERVER.encode(Members(known, names))] if json else _encoded(names))
+        write_out(
+            [SERVER.encode(Members(known, names))] if json else _encoded(map(clean, names))
+        )
 
     await login.insist(talk)
 
