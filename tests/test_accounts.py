@@ -64,7 +64,7 @@ from trio_chat.messages import (
     Who,
 )
 from trio_chat.names import Name, skeleton
-from trio_chat.passwords import Verdict, check_password
+from trio_chat.passwords import Verdict, check_password, hash_password
 from trio_chat.reception import DEVICES_EACH
 from trio_chat.roles import Verb
 from trio_chat.secret import Secret
@@ -667,13 +667,16 @@ async def test_a_guest_who_is_remembered_is_not_the_holder_of_the_name(tmp_path:
         token = (await guest.enter("alice", "tea")).token
         await guest.tell(Ping())
         await guest.hear(Pong)
-    account = Account(Identity(7), Name("alice"), skeleton(Name("alice")), None)
+    kept = hash_password(Secret(PASSWORD))
+    account = Account(Identity(7), Name("alice"), skeleton(Name("alice")), kept)
     async with open_sqlite(path) as history:
         await history.append([], [Registered(account)])
         async with running_server(history=history) as server:
             again = await dialler(server)()
             await again.tell(Hello("alice", token=token))
             assert await refused(again) == "password_needed"
+            _, welcome = await log_in(dialler(server), token=token, password=PASSWORD)
+            assert welcome.account
 
 
 # ---------------------------------------------------------------- many who guess

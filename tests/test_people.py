@@ -301,17 +301,33 @@ async def test_a_bot_is_in_until_its_token_is_revoked(
     assert "bug" not in caplog.text
 
 
-async def test_a_guest_keeps_a_name_only_until_it_goes(served: Served) -> None:
-    guest, _ = await served.log_in("alice")
+async def test_a_guest_whose_name_becomes_an_accounts_is_put_out(served: Served) -> None:
+    bob, _ = await served.log_in("bob")
+    guest, welcome = await served.log_in("alice")
+    await bob.tell(Join("tea"))
+    await bob.hear(Event)
+    await guest.tell(Ping("p"), Join("tea"))
+    await guest.hear(Pong)
+    await bob.hear(Event)
+    await served.run(*add)
+    left = await bob.hear(Event)
+    assert (left.by, left.message) == ("alice", Leave("tea", lost=True))
+    await served.until(lambda: served.knows("alice"))
+    again = Hello("alice", token=welcome.token)
+    assert await served.refused(again) == "password_needed"
+    await served.log_in("alice", PASSWORD)
+
+
+async def test_a_guest_whose_name_looks_like_an_accounts_may_stay_until_it_goes(
+    served: Served,
+) -> None:
     alike, _ = await served.log_in("moon")
     await served.run("bot", "add", "m00n")
-    await served.run(*add)
     await served.until(lambda: served.knows("m00n"))
-    assert not served.knows("alice")
-    await guest.link.stream.aclose()
+    await alike.tell(Ping("p"))
+    await alike.hear(Pong)
     await alike.link.stream.aclose()
-    await served.until(lambda: served.knows("alice"))
-    assert await served.refused(Hello("alice")) == "password_needed"
+    await served.until(lambda: Name("moon") not in served.hub.members)
     assert await served.refused(Hello("moon")) == "name_taken"
 
 

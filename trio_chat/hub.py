@@ -108,8 +108,8 @@ class Hub:
             self._bring_back(stay, now)
 
     def know_accounts(self, accounts: Iterable[Account]) -> None:
-        """There are these accounts. Whoever is here as a guest under such a name stays until
-        it goes, and what belongs to the name is not its own."""
+        """There are these accounts. Whoever is here as a guest under such a name is
+        `in_the_way`, and what belongs to the name is not its own."""
         for account in accounts:
             member = self.members.get(account.name)
             if member is None:
@@ -135,6 +135,11 @@ class Hub:
     def is_expected(self, name: Name) -> bool:
         """Is it the name of an account, for which it is free when the guest has gone?"""
         return name in self._expected
+
+    def in_the_way(self) -> Sequence[Device]:
+        """Those of guests whose names are accounts' by now."""
+        guests = [self.members[name] for name in self._expected]
+        return [device for guest in guests for device in guest.devices]
 
     def accounts(self) -> Sequence[Account]:
         """Those that are known."""

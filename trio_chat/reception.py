@@ -60,6 +60,9 @@ ACCOUNTS_IN_ALL = 100_000
 TAKEN_AWAY = "the operator has taken the account, or its devices, away"
 """Why devices are cut off."""
 
+GIVEN_AWAY = "the name has an account now; come back with its password"
+"""Why a guest is cut off."""
+
 FORGET_EVERY = 3600.0
 """Seconds between two looks for what guests have left behind."""
 
@@ -117,7 +120,11 @@ class Reception:
             if find_bot(token) is not None:  # a bot has no other way
                 raise
             return None
-        return stay if stay is not None and stay.name == name else None
+        if stay is None or stay.name != name:
+            return None
+        # A guest's, from before the name was an account's, proves nothing any more.
+        account = self._account(name)
+        return stay if account is None or account.identity == stay.identity else None
 
     async def admit(self, token: str) -> Scope:
         """What a bot may that comes for one request. It is counted by what it is, however
@@ -319,12 +326,13 @@ class Reception:
             before = self.hub.accounts()
             present = {account.identity: account for account in await _insist(history.accounts)}
             self.hub.know_all_accounts(present.values())
+            self._see_out(self.hub.in_the_way(), GIVEN_AWAY)
             for account in before:
                 now = present.get(account.identity)
                 if now is None:
-                    self._see_out(self.hub.forget_account(account.identity))
+                    self._see_out(self.hub.forget_account(account.identity), TAKEN_AWAY)
                 elif now.password != account.password:
-                    self._see_out(await self._unknown_devices(account.identity))
+                    self._see_out(await self._unknown_devices(account.identity), TAKEN_AWAY)
 
     async def _unknown_devices(self, identity: Identity) -> Sequence[Device]:
         """Those that are here and may not come back."""
@@ -333,9 +341,9 @@ class Reception:
         here = self.hub.devices_of(identity)
         return [device for device in here if device.id not in known]
 
-    def _see_out(self, devices: Sequence[Device]) -> None:
+    def _see_out(self, devices: Sequence[Device], why: str) -> None:
         for device in devices:
-            self.sequencer.revoke(device, TAKEN_AWAY)
+            self.sequencer.revoke(device, why)
 
     async def _store(self, device: Device, changes: Sequence[Change]) -> None:
         submission = Submission(device, device.connection.outbox, changes=changes, renews=True)
