@@ -424,9 +424,11 @@ async def test_no_name_that_a_server_sends_steers_the_terminal(
     nasty = "\x1b]0;PWN\x07\x1b[31m\x9b2J\u202e"
 
     async def rooms(_: Chat) -> list[RoomInfo]:
+        await trio.lowlevel.checkpoint()
         return [RoomInfo(nasty, 1, 2)]
 
     async def who(_: Chat, _room: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
         return [nasty]
 
     monkeypatch.setattr(Chat, "rooms", rooms)
