@@ -134,6 +134,48 @@ async def test_nor_does_it_on_a_phone_where_the_field_is_for_who_taps_it(stage: 
         assert not await alice.run("$('log').matches(':focus-visible')"), "for who listens"
 
 
+async def test_a_question_that_goes_by_itself_leaves_the_focus_where_enter_says_nothing(
+    stage: Stage,
+) -> None:
+    async with stage.page("alice") as (alice,):
+        tab = alice.tab
+        await tab.run(HOLD_TIMERS)
+        await focus(alice, "#typed")
+        await tab.type("half a dra")
+        for goes in ("later.pop()()", "show.invited({ room: 'garden', by: 'bob' })"):
+            await tab.run("show.confirm('Delete it?', 'Delete')")
+            assert await focused(alice) == "Delete"
+            await tab.run(f"{goes}, 0")
+            assert await focused(alice) == "log"
+            await tab.press("Enter")
+        for key in ("Escape", "Enter"):
+            await tab.run("show.confirm('Delete it?', 'Delete')")
+            await tab.press(key)
+            assert await focused(alice) == "typed", "who has answered goes on"
+        await tab.type("ft")
+        await tab.press("Enter")
+        await alice.sees("half a draft")
+        assert await alice.texts() == ["half a draft"]
+        await alice.say("/leave")
+        await tab.until("$('typed').disabled")
+        for opens, closes in (
+            ("show.toast('There?', 'Yes')", "#toast button"),
+            ("show.beside('search')", "#beside-close"),
+        ):
+            await tab.run(opens)
+            await press(alice, closes)
+            assert await focused(alice) == "log", "there is no room to write to"
+
+
+HOLD_TIMERS = """
+(soon => {
+  window.later = [];
+  window.setTimeout = (act, ms) => ms >= 6000 ? -later.push(act) : soon(act, ms);
+})(setTimeout)
+"""
+"""What is to be done in six seconds or more, is done when the test does it."""
+
+
 async def focus(page: Page, selector: str) -> None:
     await page.run(f"document.querySelector('{selector}').focus()")
 

@@ -1158,17 +1158,23 @@ class Show {
     if (!$("asleep").open) $("asleep").showModal();
   }
 
-  // With its button a focus would go, too.
+  // With its button a focus would go, too: to where Enter says nothing, for nobody has chosen that.
   toast(text, label = "", act = null) {
-    if ($("toast").contains(document.activeElement)) composer.focus();
+    if ($("toast").contains(document.activeElement)) focusLog();
     $("toast").textContent = text;
     if (label) {
       const button = make("button", "main", label);
-      button.onclick = () => { this.toast(""); act?.(); };
+      button.onclick = () => { this.answered(); act?.(); };
       $("toast").append(" ", button);
     }
     clearTimeout(this.#toastEnd);
     this.#toastEnd = setTimeout(() => this.toast(""), label ? 20000 : 6000);
+  }
+
+  // Whoever has said yes or no goes on writing.
+  answered() {
+    if ($("toast").contains(document.activeElement)) composer.focus();
+    this.toast("");
   }
 
   // What one has just asked for oneself: Enter does it, Esc does not.
@@ -2074,7 +2080,7 @@ class Composer {
 
   // Where one touches, that would bring up the keyboard, which is for who taps the field.
   focus() {
-    if (isTouched()) $("log").focus({ focusVisible: false });
+    if (isTouched() || !chat.open) focusLog();
     else $("typed").focus();
   }
 
@@ -2087,6 +2093,7 @@ class Composer {
 
 const SECRET = /^\s*\/(?!\/|msg\s|topic\s|search\s)/;
 const isTouched = () => matchMedia("(pointer: coarse)").matches;
+const focusLog = () => $("log").focus({ focusVisible: false });
 
 // The focus stays in the field; a screen reader is told which line of the list is chosen.
 function pointAt(field, list, chosen) {
@@ -2808,7 +2815,7 @@ class Hands {
   }
 
   #escape() {
-    if ($("toast").contains(document.activeElement)) show.toast("");
+    if ($("toast").contains(document.activeElement)) show.answered();
     else if ($("side").classList.contains("open")) show.drawer(false);
     else if (!$("beside").hidden) show.beside(null);
     else if (composer.isAboutSomething) composer.writeAbout(null);
