@@ -167,6 +167,15 @@ async def test_a_question_that_goes_by_itself_leaves_the_focus_where_enter_says_
             assert await focused(alice) == "log", "there is no room to write to"
 
 
+async def test_once_a_toast_is_gone_nothing_waits_for_it(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,):
+        await alice.run(HOLD_TIMERS)
+        await alice.run("show.toast('There.')")
+        await alice.run("later.pop()()")
+        assert await alice.shown("#toast") == ""
+        assert await alice.run("later.length") == 0
+
+
 HOLD_TIMERS = """
 (soon => {
   window.later = [];

@@ -1168,7 +1168,7 @@ class Show {
       $("toast").append(" ", button);
     }
     clearTimeout(this.#toastEnd);
-    this.#toastEnd = setTimeout(() => this.toast(""), label ? 20000 : 6000);
+    if (text) this.#toastEnd = setTimeout(() => this.toast(""), label ? 20000 : 6000);
   }
 
   // Whoever has said yes or no goes on writing.
