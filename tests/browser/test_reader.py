@@ -185,6 +185,52 @@ HOLD_TIMERS = """
 """What is to be done in six seconds or more, is done when the test does it."""
 
 
+async def test_an_answer_does_not_take_the_focus_from_who_has_gone_on(stage: Stage) -> None:
+    async with stage.server.connect(name="bob") as bob, stage.page("alice") as (alice,):
+        tab = alice.tab
+        await tab.resize(*WIDE)
+        await bob.join("lobby")
+        for count in range(30):
+            await bob.say("lobby", f"number {count}")
+        await alice.sees("number 29")
+        await tab.run("show.beside('search'); hands.search('number')")
+        await tab.until("$('hits').children.length === 20")
+        await tab.run(HOLD_ANSWERS)
+        await press(alice, "#more-hits")
+        await focus(alice, "#typed")
+        await tab.run("letGo()")
+        await tab.until("$('hits').children.length === 30")
+        assert await focused(alice) == "typed"
+
+
+async def test_nor_from_who_types_a_password_while_a_device_is_logged_out(stage: Stage) -> None:
+    async with stage.page("alice") as (alice,), stage.browser.tab() as elsewhere:
+        tab = alice.tab
+        await alice.say("/register")
+        await alice.set_password("correct horse")
+        await tab.until("chat.hasAccount && !$('account').open")
+        other = Page(elsewhere)
+        await other.come_to(stage.address, "alice")
+        await other.log_in("correct horse")
+        await other.is_in()
+        await tab.run("account.open(true)")
+        await tab.until("$('device-list').children.length === 2")
+        await tab.run(HOLD_ANSWERS)
+        await press(alice, "#device-list button")
+        await focus(alice, "#own [name=old]")
+        await tab.run("letGo()")
+        await tab.until("$('device-list').children.length === 1")
+        assert await tab.run("document.activeElement.name") == "old"
+
+
+HOLD_ANSWERS = """
+(ask => {
+  const held = new Promise(go => { window.letGo = () => { delete chat.ask; go(); }; });
+  chat.ask = async request => { await held; return ask.call(chat, request); };
+})(chat.ask)
+"""
+
+
 async def focus(page: Page, selector: str) -> None:
     await page.run(f"document.querySelector('{selector}').focus()")
 

@@ -1661,7 +1661,8 @@ class Show {
     const count = $("hits").children.length;
     if (!count) $("hits").append(make("li", "whisper notice", "Nothing was found."));
     this.readOut(count ? `${count} found` : "Nothing was found.");
-    if (isMore) (nodes[0]?.firstElementChild ?? $("search").elements.words).focus();
+    const isWaitedFor = isMore && document.activeElement === $("more-hits");
+    if (isWaitedFor) (nodes[0]?.firstElementChild ?? $("search").elements.words).focus();
     $("more-hits").hidden = next === undefined;
   }
 
@@ -2558,7 +2559,8 @@ class Account {
     if (device === undefined) return;
     await chat.ask({ type: "revoke", device }).catch(refusal => this.#refuse(refusal.message));
     await this.#list();
-    $("account-close").focus(); // not what throws out the next one
+    // It went with the list; and not to what throws out the next one.
+    if (document.activeElement === document.body) $("account-close").focus();
   }
 }
 
