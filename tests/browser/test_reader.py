@@ -263,4 +263,24 @@ async def test_what_is_only_shown_is_read_out(stage: Stage) -> None:
         assert again == "Connected again."
 
 
+async def test_what_is_found_is_counted_without_what_is_hidden(stage: Stage) -> None:
+    async with (
+        stage.server.connect(name="eve") as eve,
+        stage.server.connect(name="bob") as bob,
+        stage.page("alice") as (alice,),
+    ):
+        await eve.join("lobby")
+        await eve.say("lobby", "a number")
+        await bob.join("lobby")
+        for count in range(20):
+            await bob.say("lobby", f"number {count}")
+        await alice.sees("number 19")
+        await alice.run("ignore('bob'); show.beside('search'); hands.search('number')")
+        await alice.tab.until(f"{HEARD}.at(-1) === 'Nothing was found.'")
+        await press(alice, "#more-hits")
+        await alice.tab.until("!!document.querySelector('#hits button')")
+        assert await alice.run(f"{HEARD}.at(-1)") == "1 found"
+        assert "Nothing" not in await alice.shown("#hits")
+
+
 HEARD = "[...$('heard').children].map(line => line.innerText)"

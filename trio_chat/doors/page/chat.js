@@ -1657,6 +1657,7 @@ class Show {
   hits(hits, next, isMore) {
     const nodes = hits.filter(isShown).map(hit => this.#hit(hit));
     if (!isMore) $("hits").replaceChildren();
+    $("hits").querySelector(".notice")?.remove(); // all that came before may be hidden
     $("hits").append(...nodes);
     const count = $("hits").children.length;
     if (!count) $("hits").append(make("li", "whisper notice", "Nothing was found."));
