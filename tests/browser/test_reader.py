@@ -261,6 +261,11 @@ async def test_what_is_only_shown_is_read_out(stage: Stage) -> None:
         assert nothing == "Nothing was found."
         assert lost.startswith("No connection.")
         assert again == "Connected again."
+        await alice.run("show.toast('There?', 'Yes')")
+        assert ("alert", "") in await alice.tab.roles(), "one has to act in time"
+        await alice.run("show.toast('That is so.')")
+        assert ("alert", "") not in await alice.tab.roles()
+        assert await alice.run(f"{HEARD}.at(-1)") == "That is so."
 
 
 async def test_what_is_found_is_counted_without_what_is_hidden(stage: Stage) -> None:

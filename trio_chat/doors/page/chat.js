@@ -1161,12 +1161,13 @@ class Show {
   // With its button a focus would go, too: to where Enter says nothing, for nobody has chosen that.
   toast(text, label = "", act = null) {
     if ($("toast").contains(document.activeElement)) focusLog();
+    $("toast").role = label ? "alert" : null; // what asks for nothing does not cut in
     $("toast").textContent = text;
     if (label) {
       const button = make("button", "main", label);
       button.onclick = () => { this.answered(); act?.(); };
       $("toast").append(" ", button);
-    }
+    } else if (text) this.readOut(text);
     clearTimeout(this.#toastEnd);
     if (text) this.#toastEnd = setTimeout(() => this.toast(""), label ? 20000 : 6000);
   }
