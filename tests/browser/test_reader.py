@@ -43,6 +43,7 @@ async def test_whatever_one_acts_upon_or_goes_to_has_a_name(stage: Stage) -> Non
             ("main", ""),
             ("log", "New messages"),
             ("list", "Messages in lobby"),
+            ("button", "Who is here 2"),
             ("button", "bob 1 unread, 1 for you"),
             ("button", "👍 by bob"),
             ("toolbar", "About this message"),

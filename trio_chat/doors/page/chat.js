@@ -1306,6 +1306,7 @@ class Show {
     $("topic").textContent = !room ? "" : room.isPrivate ? "Only the two of you can read this." : oneLine(room.topic);
     $("topic").title = $("topic").textContent;
     $("count").textContent = room && !room.isPrivate ? room.members.size || "" : "";
+    $("members-open").ariaLabel = `Who is here ${$("count").textContent}`.trim();
     $("room-menu").hidden = $("members-open").hidden = !room;
     $("typed").disabled = $("send").disabled = !room;
     $("typed").placeholder = room ? `Write to ${room.isPrivate ? room.title : `#${room.title}`}` : "Enter a room first";
