@@ -4,6 +4,7 @@ import json
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from tests.conftest import Dial, dialler
@@ -171,4 +172,17 @@ async def test_who_does_not_say_what_it_speaks_is_told_in_a_line(
         await peer.tell_bytes(first)
         assert (await peer.hear(Error)).code == "server_full"
         assert trio.current_time() <= OVERHEAR_WITHIN
+        await silent.aclose()
+
+
+async def test_who_is_turned_away_is_told_also_after_a_moment_in_which_all_stood_still(
+    mock_clock: trio.testing.MockClock, full: Settings
+) -> None:
+    async with running_server(settings=full) as server:
+        silent = await server.dial()
+        peer = await dialler(server)()
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10 * CLOSE_WITHIN)
+        mock_clock.autojump_threshold = 0
+        assert (await peer.hear(Error)).code == "server_full"
         await silent.aclose()

@@ -38,8 +38,7 @@ from trio_chat.wire import SERVER
 log = logging.getLogger(__name__)
 
 OVERHEAR_WITHIN = CLOSE_WITHIN / 2
-"""Seconds for somebody who is turned away to say what it speaks; so the rest is there for the
-answer."""
+"""Seconds for somebody who is turned away to say what it speaks."""
 
 
 @define(eq=False)
@@ -94,11 +93,13 @@ class Front:
         await self.converse(stream, Outbox(direct_write(stream)), arrival)
 
     async def turn_away(self, stream: trio.abc.Stream, why: Refused) -> None:
-        """Tell somebody why not, in what it speaks, and hang up, within CLOSE_WITHIN."""
+        """Tell somebody why not, in what it speaks, and hang up, within OVERHEAR_WITHIN and
+        CLOSE_WITHIN."""
+        is_known = isinstance(why, TlsRequired)  # that it is none that we could answer
+        tongue, heard = (None, b"") if is_known else await _overhear(stream)
+        # Not before: a machine that stood still meanwhile would leave no time to tell.
         with trio.move_on_after(CLOSE_WITHIN):
             with suppress(LinkLost, trio.BrokenResourceError):
-                is_known = isinstance(why, TlsRequired)  # that it is none that we could answer
-                tongue, heard = (None, b"") if is_known else await _overhear(stream)
                 if tongue is Tongue.TLS and self.tls is not None:
                     stream = await self.tls.secure(stream, heard)
                     tongue, _ = await _overhear(stream)
