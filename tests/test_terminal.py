@@ -916,6 +916,33 @@ async def test_what_waits_for_a_join_comes_back_if_one_is_put_out_meanwhile(
     assert asked == [("topic", "garden", "tea"), ("say", "lobby", "/xy")]
 
 
+async def test_who_gets_elsewhere_while_being_put_out_talks_there(
+    desk: Desk, journal: Journal
+) -> None:
+    is_drawing, may_go_on = trio.Event(), trio.Event()
+
+    class Slow(Screen):
+        async def show(self, fragments: Fragments) -> bool:
+            if "bye" in plain(fragments):
+                is_drawing.set()
+                await may_go_on.wait()
+            return await super().show(fragments)
+
+    screen = Slow()
+    async with desk.sitting(screen, journal):
+        await in_two_rooms(desk)
+        desk.chat.is_answering = False
+        desk.type("/join tea", ENTER, "hi", ENTER)
+        await soon(lambda: len(journal.unsent) == 1)
+        desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+        await is_drawing.wait()
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await soon(lambda: "3:tea" in plain(screen.rooms))
+        may_go_on.set()
+        await desk.until(lambda: ("say", "tea", "hi") in desk.chat.asked)
+
+
 async def test_who_comes_back_to_where_one_was_put_out_is_there(desk: Desk) -> None:
     async with desk.sitting():
         await in_two_rooms(desk)

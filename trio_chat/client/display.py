@@ -84,8 +84,8 @@ class Display:
 
     async def go(self, room: str) -> None:
         """Show another room, and what has waited there."""
-        self.put_out_of = None
         async with self._in_order:
+            self.put_out_of = None  # also what has been drawn just now
             if room != self.current:
                 await self._turn_to(room)
 
