@@ -108,6 +108,25 @@ async def test_who_is_put_out_hears_so(terminal: Terminal) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_what_is_typed_behind_a_slip_in_a_query_is_not_said_to_all(
+    terminal: Terminal,
+) -> None:
+    async with (
+        running_server() as server,
+        server.connect(name="alice") as alice,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(partial(run_terminal, alice, "lobby", screen=terminal.screen))
+        await terminal.see("* you joined lobby\n")
+        terminal.type("/query bad!name\npsst\n")
+        await terminal.see("'bad!name' is not one\n")
+        await terminal.see("not done: you did not get to where this may be meant for")
+        terminal.type("hello\n")
+        await terminal.see("you: hello\n")
+        nursery.cancel_scope.cancel()
+    assert "you: psst" not in terminal.text
+
+
 async def test_what_is_unread_is_told_once(terminal: Terminal) -> None:
     async with running(terminal.screen):
         terminal.screen.set_rooms([("here", "1:lobby"), ("unread", "2:den(1)")])

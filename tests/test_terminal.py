@@ -103,7 +103,7 @@ ERASED, BELL = "\f", "\N{BELL}"
 PROMPT = re.compile(r"(?:lobby|garden|cellar|@\w+)(?: \(reconnecting\))?>.*")
 PASTE = "\x1b[200~{}\x1b[201~"
 CTRL_C, CTRL_D, CTRL_U, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\x15", "\r", "\x1b\r", "\x1b[A"
-ALT_1, ALT_A, CTRL_Z = "\x1b1", "\x1ba", "\x1a"
+ALT_1, ALT_A, CTRL_Z, BACKSPACE = "\x1b1", "\x1ba", "\x1a", "\x7f"
 
 
 class Bell:
@@ -826,6 +826,67 @@ async def test_what_is_typed_behind_a_query_is_for_nobody_else(desk: Desk) -> No
     assert ("say", "@nobody", "psst") in desk.chat.asked  # refused by a server, and given back
 
 
+@pytest.mark.parametrize(
+    "typed", ["/reply psst", "/edit-last psst", "/edit-last", "/topic psst", "/react 👍"]
+)
+async def test_what_is_done_behind_a_query_is_done_nowhere_else(
+    desk: Desk, journal: Journal, typed: str
+) -> None:
+    screen = Screen()
+    async with desk.sitting(screen, journal):
+        desk.chat.hear("hi", seq=2)
+        desk.chat.hear("ho", "alice", seq=3)
+        await desk.see("ho")
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/query nobody", ENTER, typed, ENTER)
+        await soon(lambda: typed in journal.typed.values())
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.see("you are in no room @nobody; /join ROOM enters one")
+        desk.type("end", ENTER)
+        await desk.until(lambda: ("say", "lobby", "end") in desk.chat.asked)
+        assert plain(screen.rooms) == "1:lobby"
+    asked = [asked for asked in desk.chat.asked if asked[0] != "join"]
+    assert asked == [("topic", "lobby", "tea"), ("say", "lobby", "end")]
+
+
+async def test_what_is_answered_behind_a_query_is_said_there(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/query bob", ENTER, "/reply >7 yes", ENTER)
+        await soon(lambda: "/reply >7 yes" in journal.typed.values())
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.until(lambda: ("say", BOB, "yes", 7) in desk.chat.asked)
+
+
+@pytest.mark.parametrize("name", ["bad!name", "4", "x" * 70])
+async def test_what_is_typed_behind_a_slip_in_a_query_is_not_said_to_all(
+    desk: Desk, name: str
+) -> None:
+    async with desk.sitting():
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, f"/query {name}", ENTER, "psst", ENTER)
+        await desk.see("is not one")
+        await desk.until(lambda: desk.prompt == f"lobby> /query {name}psst")
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        desk.type(CTRL_U, "/help", ENTER, "hi", ENTER)
+        await desk.see("not done: you did not get to where this may be meant for")
+        desk.type(" all", ENTER)
+        await desk.until(lambda: desk.chat.said == ["hi all"])
+
+
+async def test_who_mends_a_slip_in_a_query_is_not_asked(desk: Desk) -> None:
+    async with desk.sitting():
+        desk.type("/query carol!", ENTER)
+        await desk.see("is not one")
+        desk.type(BACKSPACE, ENTER, "psst", ENTER)
+        await desk.until(lambda: ("say", "@carol", "psst") in desk.chat.asked)
+
+
 async def test_what_an_ignored_person_says_in_private_is_not_heard(desk: Desk) -> None:
     async with desk.sitting():
         desk.type("/ignore bob", ENTER)
@@ -914,6 +975,86 @@ async def test_what_waits_for_a_join_comes_back_if_one_is_put_out_meanwhile(
         await desk.until(lambda: desk.chat.said == ["/xy"])
     asked = [asked for asked in desk.chat.asked if asked[0] in {"say", "topic", "leave"}]
     assert asked == [("topic", "garden", "tea"), ("say", "lobby", "/xy")]
+
+
+async def be_put_out_behind_a_join(desk: Desk, *typed: str) -> None:
+    """Type that in the garden, and be put out before the server answers: no to the join."""
+    await in_two_rooms(desk)
+    desk.chat.is_answering = False
+    lines = ["/topic tea", "/join locked", *typed, "/ignore eve"]
+    desk.type(*(f"{line}{ENTER}" for line in lines))
+    await desk.see("ignore: eve is on the list")  # without the server, so all was typed
+    desk.chat.see(Kick("garden", "alice", "bye"), seq=6)
+    await desk.see("you are in lobby now")
+    desk.chat.is_answering = True
+    desk.chat.go_on()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("/topic stew", "not done: /topic stew: you are not"),
+        ("/kick eve", "not done: /kick eve: you are not"),
+        ("/delete 5", "not done: /delete 5: you are not"),
+        ("/access key a secret", "not done: /access: you are not"),
+        ("/edit-last", "not done: /edit-last: you are not"),
+    ],
+)
+async def test_nothing_that_waits_for_a_join_is_done_where_one_was_not(
+    desk: Desk, typed: str, told: str
+) -> None:
+    async with desk.sitting():
+        await be_put_out_behind_a_join(desk, "/topic soup", typed)
+        await desk.see("not done: /topic soup: you are not")
+        await desk.see(told)
+        desk.type(CTRL_U, "hi", ENTER)  # of which one has been told
+        await desk.until(lambda: ("say", "lobby", "hi") in desk.chat.asked)
+    asked = [asked for asked in desk.chat.asked if asked[0] not in {"join", "say"}]
+    assert asked == [("topic", "garden", "tea")]
+
+
+async def test_who_was_put_out_before_leaving_is_told_once(desk: Desk) -> None:
+    async with desk.sitting():
+        await be_put_out_behind_a_join(desk, "/leave")
+        await desk.see("not done: /leave: you are not")
+        desk.type("hi", ENTER)
+        await desk.until(lambda: ("say", "lobby", "hi") in desk.chat.asked)
+
+
+async def test_an_answer_that_waits_for_a_join_comes_back_if_one_is_put_out(desk: Desk) -> None:
+    async with desk.sitting():
+        await be_put_out_behind_a_join(desk, "/reply >bob yes")
+        await desk.see("not said: yes: you are not")
+        await desk.until(lambda: desk.prompt == "lobby> /reply >bob yes")
+
+
+async def test_an_answer_to_nothing_behind_a_join_comes_back(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal):
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/join locked", ENTER, "/reply >eve yes", ENTER)
+        await soon(lambda: "/reply >eve yes" in journal.typed.values())
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await desk.see("not said: yes: there is no text of eve here")
+        await desk.until(lambda: desk.prompt == "lobby> /reply >eve yes")
+
+
+async def test_an_answer_behind_a_join_is_said_also_if_one_leaves_then(
+    desk: Desk, journal: Journal
+) -> None:
+    async with desk.sitting(journal=journal) as left:
+        desk.chat.hear("tea?", seq=2)
+        await desk.see("tea?")
+        desk.chat.is_answering = False
+        desk.type("/topic tea", ENTER, "/join locked", ENTER, "/reply yes", ENTER)
+        desk.type("/quit", ENTER)
+        await soon(lambda: "/quit" in journal.typed.values())
+        desk.chat.is_answering = True
+        desk.chat.go_on()
+        await left.wait()
+    assert ("say", "lobby", "yes", 2) in desk.chat.asked
 
 
 async def test_who_gets_elsewhere_while_being_put_out_talks_there(

@@ -116,9 +116,11 @@ class Errands:
         """The room that is meant. Raises `BadName`, `NotInRoom`."""
         if room is not None:
             return self.display.buffers.find(room) or parse_room(room)
-        if here is None:
-            raise NotInRoom("you are in no room; /join ROOM enters one")
-        return self.display.buffers.find(here) or here
+        found = None if here is None else self.display.buffers.find(here)
+        if found is None:
+            where = "" if here is None else f" {clean(self.display.buffers.title(here))}"
+            raise NotInRoom(f"you are in no room{where}; /join ROOM enters one")
+        return found
 
     def text(self, room: str, which: Which, *, is_own: bool = False) -> int:
         """The number of the text that is meant. Raises `NoSuchEvent`."""

@@ -52,7 +52,7 @@ from trio_chat.client.reading import Reading
 from trio_chat.client.speech import Speech, messages, short, typed_as
 from trio_chat.client.status import SLOW
 from trio_chat.client.surface import Surface
-from trio_chat.errors import BadName, ChatError, NoSuchEvent, NotInRoom, Refused, WireError
+from trio_chat.errors import ChatError, NoSuchEvent, NotInRoom, Refused, WireError
 from trio_chat.messages import Event, RoomState, Say
 from trio_chat.names import parse_name
 from trio_chat.pairs import SIGN, is_private, parse_room
@@ -82,19 +82,22 @@ ANYWHERE = Enter | Go | GoToUnread | Tell | Wish | Edit | ShowHelp
 ELSEWHERE = "you are not any more where you began this; once more, and it is done here"
 """Told to who was put out of a room while typing: what was meant for few may not be for all."""
 
+NOT_THERE = "you did not get to where this may be meant for; once more, and it is done here"
+"""Told to who types on behind the name of a person that can't be one."""
+
 Spoken = Talk | Answer | EditLast
 """What is said, or said differently, where one is."""
 
 
 @frozen
 class _Want:
-    """Something that waits for its turn. `is_sure`: the room that a text is for is known;
-    otherwise it is where one is when the joins before it have been answered. `here`: where
-    one was, if that is known."""
+    """Something that waits for its turn. `here`: the room that it is for; None: that is not
+    known, but will be where one is when the joins before it have been answered. `line`: what
+    was typed."""
 
     command: Command | Unsent
-    is_sure: bool = True
     here: str | None = None
+    line: str = ""
 
 
 @define(eq=False)
@@ -115,7 +118,8 @@ class Person:
     reading: Reading = field(init=False)
     speech: Speech = field(init=False)
     _target: str | None = field(default=None, init=False)  # where the next text will belong
-    _unsure: int = field(default=0, init=False)  # that wait, and on which the target depends
+    _unsure: int = field(default=0, init=False)  # that wait, for a room that is not known
+    _is_astray: bool = field(default=False, init=False)  # one has meant to be elsewhere
     _undone: int = field(default=0, init=False)  # that wait, or are being done
     _wants: trio.MemorySendChannel[_Want] = field(init=False)
     _wanted: trio.MemoryReceiveChannel[_Want] = field(init=False)
@@ -181,25 +185,37 @@ class Person:
 
     def press(self, line: str) -> bool:
         """Take a line that a key stands for; False, and a word why, if too many wait already,
-        or it was begun in a room that one was put out of."""
+        it may be meant for elsewhere, or it leads to whom there can't be."""
+        command: Command | None = None
         try:
             command = commands.parse_command(line)
             if isinstance(command, Quit):
                 self._wants.close()
                 self._is_leaving.set()
             elif command is not None:
-                if not isinstance(command, ANYWHERE) and self._was_moved():
-                    self.screen.tell(notice(f"not done: {ELSEWHERE}"))
+                if not isinstance(command, ANYWHERE) and (doubt := self._doubt()):
+                    self.screen.tell(notice(f"not done: {doubt}"))
                     return False
-                self._want(command)
+                self._want(command, line)
+                self._is_astray &= not isinstance(command, Enter | Go | GoToUnread)
         except (commands.BadCommand, Refused) as error:
             self.screen.tell(refusal(error, self.chat.name))
+            if isinstance(command, Enter) and is_private(command.room):
+                self._is_astray = True  # what comes next is for one
+                return False
         except trio.WouldBlock:
             self.screen.tell(notice(f"{WAITING} lines wait for the server; try again later"))
             return False
         except trio.ClosedResourceError:  # leaving already
             return False
         return True
+
+    def _doubt(self) -> str:
+        """Why what is typed now may be meant for elsewhere, unless one was told before."""
+        if self._is_astray:
+            self._is_astray = False
+            return NOT_THERE
+        return ELSEWHERE if self._was_moved() else ""
 
     def _was_moved(self) -> bool:
         """Was one put out of where one was, and is asked now for the first time?"""
@@ -211,21 +227,26 @@ class Person:
             self._target = self.display.current or next(iter(self.buffers.rooms), None)
         return is_moved
 
-    def _want(self, command: Command) -> None:
+    def _want(self, command: Command, line: str) -> None:
         if isinstance(command, Enter) and self.buffers.find(command.room) in self.buffers.rooms:
             command = Go(command.room)
         is_sure = not self._unsure
         if self._target is not None:  # a private room may have got its name
             self._target = self.buffers.find(self._target) or self._target
+        # What is meant for one is, whatever happens, for nobody else.
+        is_for_one = self._target is not None and is_private(self._target)
+        here = self._target if is_sure or is_for_one else None
         match command:
             case Tell(name, text):
                 meant = f"{SIGN}{parse_name(name)}"
-                self._want_to_say(self.buffers.find(meant) or meant, text)
+                room = self.buffers.find(meant) or meant
+                self._wait_to_say(self.speech.add(room, text), room)
             case Talk(text) if self._target is not None:
-                is_for_one = is_private(self._target)  # and, whatever happens, for nobody else
-                self._want_to_say(self._target, text, is_sure=is_sure or is_for_one)
+                self._wait_to_say(self.speech.add(self._target, text), here, line)
             case Answer() | EditLast() if is_sure and self._target is not None:
-                self._want_to_change(command, self._target)
+                unsent = self._note(command, self._target)
+                if unsent is not None:
+                    self._wait_to_say(unsent, here)
             case Go(room) if is_sure:
                 self._target = self.buffers.find(room) or self._target
                 self._locals.send_nowait(command)
@@ -234,18 +255,26 @@ class Person:
                 self._locals.send_nowait(command)
             case Wish() | Edit() | ShowHelp():
                 self._locals.send_nowait(command)
-            case Enter() | Exit() | Go() | GoToUnread() | Talk() | Answer() | EditLast():
-                self._wait(_Want(command, is_sure=False))
-                self._foresee(command)
+            case Enter() | Exit() | Go() | GoToUnread():
+                target = self._foresee(command)
+                self._wait(_Want(command, line=line))
+                self._target = target
             case errand if is_sure and self._target is not None:
-                self._wait(_Want(self._settle_text(errand, self._target), here=self._target))
-            case errand:
-                self._wait(_Want(errand))
+                self._wait(_Want(self._settle_text(errand, self._target), here))
+            case late:
+                self._wait(_Want(late, here, line))
 
     def _wait(self, want: _Want) -> None:
         self._wants.send_nowait(want)
-        self._unsure += not want.is_sure
+        self._unsure += want.here is None
         self._undone += not isinstance(want.command, Unsent)
+
+    def _wait_to_say(self, unsent: Unsent, here: str | None, line: str = "") -> None:
+        try:
+            self._wait(_Want(unsent, here, line))
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            self.speech.drop(unsent)
+            raise
 
     def _settle_text(self, command: Command, room: str) -> Command:
         """Which text is meant is settled now: others may say something before its turn."""
@@ -257,32 +286,20 @@ class Person:
             case _:
                 return command
 
-    def _want_to_say(
-        self,
-        room: str,
-        text: str,
-        *,
-        is_sure: bool = True,
-        reply_to: int | None = None,
-        edits: int | None = None,
-    ) -> None:
-        unsent = self.speech.add(room, text, reply_to=reply_to, edits=edits)
-        try:
-            self._wait(_Want(unsent, is_sure))
-        except (trio.WouldBlock, trio.ClosedResourceError):
-            self.speech.drop(unsent)
-            raise
-
-    def _want_to_change(self, command: Answer | EditLast, room: str) -> None:
-        match command:
+    def _note(self, spoken: Spoken, room: str) -> Unsent | None:
+        """The text that is to be said; None if one has to go on with it first."""
+        match spoken:
+            case Talk(text):
+                return self.speech.add(room, text)
             case Answer(which, text):
-                self._want_to_say(room, text, reply_to=self.errands.text(room, which))
+                seq = self.errands.text(room, which)
+                return self.speech.add(room, text, reply_to=seq)
             case EditLast(text):
                 seq = self._own_last(room)
-                if text is None:
-                    self.screen.offer(f"{commands.EDITING}{self.buffers.open(room).text(seq)}")
-                else:
-                    self._want_to_say(room, text, edits=seq)
+                if text is not None:
+                    return self.speech.add(room, text, edits=seq)
+                self.screen.offer(f"{commands.EDITING}{self.buffers.open(room).text(seq)}")
+                return None
 
     def _own_last(self, room: str) -> int:
         if any(unsent.room == room for unsent in self.journal.unsent.values()):
@@ -291,18 +308,18 @@ class Person:
             )
         return self.errands.text(room, None, is_own=True)
 
-    def _foresee(self, command: Command) -> None:
+    def _foresee(self, command: Enter | Exit | Go | GoToUnread) -> str | None:
         """Where the next text will belong, so that the journal knows while the server does
-        not answer. Where it is said is decided when its turn has come."""
+        not answer. Where it is said is decided when its turn has come. Raises `BadName`."""
         match command:
             case Enter(room):
-                with suppress(BadName):
-                    self._target = parse_room(room)
+                return parse_room(room)
             case Go(room):
-                self._target = self.buffers.find(room) or self._target
+                return self.buffers.find(room) or self._target
             case Exit(room) if room is None or self.buffers.find(room) == self._target:
-                others = [name for name in self.buffers.rooms if name != self._target]
-                self._target = next(iter(others), None)
+                return next((name for name in self.buffers.rooms if name != self._target), None)
+            case _:
+                return self._target
 
     def complete(self, before: str) -> Sequence[str]:
         """What the text before the cursor may become."""
@@ -342,24 +359,48 @@ class Person:
     async def _work(self) -> None:
         await self._begin()
         async for want in self._wanted:
-            match want.command:
-                case Unsent() as unsent:
-                    self._settle(want)
-                    await self._say(unsent, is_sure=want.is_sure)
-                case Talk() | Answer() | EditLast() as spoken:  # typed where was not known
-                    self._settle(want)
-                    what = f"not said: {short(spoken.text or '')}"
-                    await self._attempt(partial(self._speak, spoken), what)
-                case command:
-                    await self._attempt(partial(self._do, command, want.here))
-                    self._settle(want)
+            if self._is_out_of_place(want):
+                await self._refuse(want)
+            else:
+                await self._do_in_turn(want)
             self._undone -= not isinstance(want.command, Unsent)
+
+    async def _do_in_turn(self, want: _Want) -> None:
+        match want.command:
+            case Unsent() as unsent:
+                self._settle(want)
+                await self._say(unsent, is_sure=want.here is not None)
+            case Talk() | Answer() | EditLast() as spoken:  # typed where was not known
+                self._settle(want)
+                await self._speak(spoken, want)
+            case Enter() | Exit() | Go() | GoToUnread() as move:
+                await self._attempt(partial(self._do, move, want.here))
+                self._settle(want)
+            case command:
+                self._settle(want)
+                await self._attempt(partial(self._do, command, want.here))
 
     def _settle(self, want: _Want) -> None:
         """What came before is done; where nothing else waits, there is nothing to foresee."""
-        self._unsure -= not want.is_sure
-        if not want.is_sure and not self._unsure:
+        self._unsure -= want.here is None
+        if want.here is None and not self._unsure:
             self._target = self.display.put_out_of or self.display.current
+
+    def _is_out_of_place(self, want: _Want) -> bool:
+        """Was it begun where one was put out since?"""
+        is_anywhere = want.here is not None or isinstance(want.command, ANYWHERE)
+        return self.display.put_out_of is not None and not is_anywhere
+
+    async def _refuse(self, want: _Want) -> None:
+        if self._unsure == 1:  # nothing else waits that was begun there
+            self.display.put_out_of = None
+        self._settle(want)
+        if isinstance(want.command, Unsent):
+            self.speech.drop(want.command)
+        if isinstance(want.command, Unsent | Spoken):
+            self.screen.give_back(want.line)
+        what = _what_was_not_done(want)
+        await self.display.say(refusal(NotInRoom(ELSEWHERE), self.chat.name, what))
 
     async def _work_alone(self) -> None:
         async for command in self._local:
@@ -444,18 +485,8 @@ class Person:
 
     # ------------------------------------------------------------ what was typed
 
-    def _here(self) -> str | None:
-        """Where to do what was typed where that was not known. Raises `NotInRoom` if one was
-        put out since."""
-        if self.display.put_out_of is None:
-            return self.display.current
-        if not self._unsure:  # nothing else waits that was begun there
-            self.display.put_out_of, self._target = None, self.display.current
-        raise NotInRoom(ELSEWHERE)
-
     async def _do(self, command: Command, here: str | None) -> None:
-        if here is None and not isinstance(command, ANYWHERE):
-            here = self._here()
+        here = here or self.display.current
         match command:
             case Go() | GoToUnread() | Wish() | Edit() | ShowHelp():
                 await self._do_here(command)
@@ -484,22 +515,17 @@ class Person:
                 assert_never(command)
 
     async def _say(self, unsent: Unsent, *, is_sure: bool) -> None:
+        here = unsent.room if is_sure else self.display.current or unsent.room
+
         async def say() -> None:
             try:
-                await self._say_now(unsent if is_sure else self._place(unsent))
+                await self._say_now(self.journal.move(unsent, here))
             except (Refused, WireError) as error:
                 if error is not self.chat.failure:
                     self._give_back(unsent, is_sure=is_sure)
                 raise
 
         await self._attempt(say, f"not said: {short(unsent.text)}")
-
-    def _place(self, unsent: Unsent) -> Unsent:
-        try:
-            return self.journal.move(unsent, self._here() or unsent.room)
-        except NotInRoom:
-            self.speech.drop(unsent)
-            raise
 
     async def _say_now(self, unsent: Unsent) -> None:
         seq = await self.speech.say(unsent)
@@ -516,13 +542,19 @@ class Person:
         if line is not None:
             self.screen.give_back(line)
 
-    async def _speak(self, spoken: Spoken) -> None:
-        room = self.errands.which(None, self._here())
-        match spoken:
-            case Talk(text):
-                await self._say_now(self.speech.add(room, text))
-            case Answer() | EditLast():
-                self._want_to_change(spoken, room)
+    async def _speak(self, spoken: Spoken, want: _Want) -> None:
+        async def speak() -> None:
+            try:
+                room = self.errands.which(None, want.here or self.display.current)
+                unsent = self._note(spoken, room)
+            except Refused:
+                if want.here is None:  # what was for one, all would hear
+                    self.screen.give_back(want.line)
+                raise
+            if unsent is not None:
+                await self._say(unsent, is_sure=True)
+
+        await self._attempt(speak, _what_was_not_done(want))
 
     async def _go(self, room: str | None, wanted: str) -> None:
         if room is None:
@@ -553,3 +585,13 @@ class Person:
 
     async def _leave_for_good(self, room: str) -> None:
         await self.chat.leave(room)
+
+
+def _what_was_not_done(want: _Want) -> str:
+    match want.command:
+        case Unsent(text=text) | Talk(text) | Answer(text=text) | EditLast(str(text)):
+            return f"not said: {short(text)}"
+        case _:  # but for what may be a secret
+            line = want.line
+            shown = line if commands.may_be_kept(line) else line.split(maxsplit=1)[0]
+            return f"not done: {short(shown)}"
