@@ -523,6 +523,26 @@ async def test_joins_and_leaves_are_paced_like_says(virtual_time: None) -> None:
         assert trio.current_time() == pytest.approx(5)
 
 
+async def test_who_comes_back_is_in_its_rooms_at_once(virtual_time: None) -> None:
+    rooms = [f"room{number}" for number in range(20)]
+    async with running_server(settings=Settings(rate=1, burst=1)) as server:
+        dial = dialler(server)
+        peer = await dial()
+        welcome = await peer.enter("alice")
+        await peer.tell(Ping(), *map(Join, rooms))
+        await peer.hear(Pong)
+        await peer.hear_all(len(rooms))
+        await peer.link.stream.aclose()
+        again = await dial()
+        lost_at = trio.current_time()
+        hello = Hello("alice", token=welcome.token)
+        await again.tell(hello, *(Join(room, after=1, id=room) for room in rooms))
+        await again.hear(Welcome)
+        acks = await again.hear_all(len(rooms))
+        assert {ack.id for ack in acks if isinstance(ack, Ack)} == set(rooms)
+        assert trio.current_time() == lost_at
+
+
 def make_session(stream: trio.abc.Stream, outbox: Outbox, arrival: Arrival) -> Session:
     hub = Hub(MemoryHistory())
     sequencer = Sequencer(hub, hub.history)
